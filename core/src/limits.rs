@@ -1,0 +1,67 @@
+//! Every bound of the machines, with its reason. A peer can make no collection grow past these.
+
+/// Octets of a datagram that are looked at: RFC 6762 §17 allows 9,000 with IP and UDP headers.
+pub const DATAGRAM_MAX: usize = 9000;
+
+/// Octets of a datagram that is sent: one Ethernet frame (1,500) less IPv4 and UDP headers.
+pub const TRANSMIT_MAX: usize = 1472;
+
+/// Addresses of one interface that are used.
+pub const NETWORKS_PER_LINK: usize = 8;
+
+/// Links (interface and family) that one machine serves.
+pub const LINKS: usize = 16;
+
+/// RFC 1035 §2.3.4: octets of a name on the wire, without the root octet: RFC 6762 Appendix C.
+pub const NAME_MAX: usize = 255;
+
+/// RFC 1035 §2.3.4: octets of a label.
+pub const LABEL_MAX: usize = 63;
+
+/// Compression pointers followed in one name; each must point lower than the one before.
+pub const POINTER_HOPS: usize = 16;
+
+/// Records looked at in one message; the rest is counted and ignored.
+pub const RECORDS_PER_MESSAGE: usize = 64;
+
+/// Questions looked at in one message.
+pub const QUESTIONS_PER_MESSAGE: usize = 32;
+
+/// Octets of an advert as JSON that are accepted; room for members that later versions add.
+pub const ADVERT_JSON_MAX: usize = 1024;
+
+/// Octets of an advert as JSON that are emitted.
+pub const ADVERT_JSON_EMIT_MAX: usize = 600;
+
+/// Octets of an advert's TXT record data: every member at its cap makes 606.
+pub const ADVERT_TXT_MAX: usize = 640;
+
+/// Octets of a manifest document.
+pub const MANIFEST_MAX: usize = 64 * 1024;
+
+/// Octets of the signed part of a manifest.
+pub const MANIFEST_INNER_MAX: usize = 40 * 1024;
+
+/// Artifacts of one manifest.
+pub const ARTIFACTS_PER_MANIFEST: usize = 16;
+
+/// Signatures of one manifest.
+pub const SIGNATURES_PER_MANIFEST: usize = 8;
+
+/// URLs of one artifact.
+pub const URLS_PER_ARTIFACT: usize = 4;
+
+/// Lines of a trust file.
+pub const TRUST_LINES: usize = 64;
+
+/// Octets of one line of a trust file.
+pub const TRUST_LINE_MAX: usize = 256;
+
+/// Candidates kept by a client in one discovery.
+pub const CANDIDATES: usize = 16;
+
+/// Candidates kept from one source address.
+pub const CANDIDATES_PER_SOURCE: usize = 2;
+
+/// Ed25519 verifications in one discovery: each costs 1 to 2 ms on a small core.
+pub const VERIFICATIONS: usize = 64;
