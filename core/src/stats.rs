@@ -61,6 +61,9 @@ mod tests {
         let mut b = Stats { malformed: 2, ..Stats::default() };
         b.add(&a);
         let found = b.iter().find(|(name, ..)| *name == "malformed");
-        assert_eq!(found, Some(("malformed", "Datagrams dropped: not a DNS message, or cut short.", 3)));
+        assert_eq!(
+            found,
+            Some(("malformed", "Datagrams dropped: not a DNS message, or cut short.", 3))
+        );
     }
 }

@@ -1,1 +1,13 @@
-//! Test helpers.
+//! What the test binaries, the benchmarks and `xtask` share: network namespaces, child processes and
+//! deadlines.
+//!
+//! Nothing here skips: a missing tool or permission is an [`Error`] that says what to do.
+#![forbid(unsafe_code)]
+
+mod error;
+
+pub mod deadline;
+pub mod netns;
+pub mod process;
+
+pub use error::Error;
