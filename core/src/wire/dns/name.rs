@@ -1,0 +1,562 @@
+//! Domain names: labels and compression.
+//! Spec: RFC 1035 §3.1, §4.1.4; RFC 6762 §16 (case), §18.14 (compression), Appendix C (255 octets without
+//! the root octet).
+//!
+//! A label is 1 to 63 arbitrary octets. A compression pointer must point below the start of the octets that
+//! hold it, and what it points at must end before them: each octet of a message is read at most once for
+//! one name, so decoding ends and is linear.
+//! Not implemented: extended label types (RFC 6891 §5), Punycode (RFC 6762 §16 forbids it).
+
+use core::cmp::Ordering;
+use core::fmt;
+use core::hash::{Hash, Hasher};
+
+use super::HEADER_LEN;
+use crate::limits::{LABEL_MAX, NAME_MAX, POINTER_HOPS};
+use crate::wire::cursor::Reader;
+use crate::wire::{Error, Overflow};
+
+/// RFC 1035 §4.1.4: the two high bits that make a pointer of a length octet.
+const POINTER: u8 = 0xC0;
+
+/// A valid name inside octets that it borrows: a whole message if it may be compressed, or only itself.
+///
+/// Comparison ignores ASCII case (RFC 6762 §16); the case is kept. Ordering is by labels from the first
+/// to the last and only for sorted collections.
+#[derive(Clone, Copy)]
+pub struct Name<'a> {
+    octets: &'a [u8],
+    start: u16,
+    /// Octets uncompressed, without the root octet.
+    len: u8,
+    /// No pointer inside: `octets[start..][..len]` are all labels.
+    flat: bool,
+}
+
+impl<'a> Name<'a> {
+    /// The root: no labels.
+    pub const ROOT: Self = Self { octets: &[0], start: 0, len: 0, flat: true };
+
+    /// Takes a name, which may point back into what the reader sees.
+    ///
+    /// # Errors
+    /// [`Error::Truncated`] at the end of the message, [`Error::Malformed`] for a label type that is not
+    /// 00 or 11, more than 255 octets, more than 16 pointers, or a pointer that does not go back.
+    #[inline]
+    pub fn decode(r: &mut Reader<'a>) -> Result<Self, Error> {
+        let octets = r.visible();
+        let start = r.position();
+        let (mut at, mut len) = (start, 0_usize);
+        loop {
+            let octet = *octets.get(at).ok_or(Error::Truncated("name"))?;
+            if octet.wrapping_sub(1) < 63 {
+                let step = usize::from(octet).wrapping_add(1);
+                len = len.wrapping_add(step);
+                at = at.wrapping_add(step);
+                if len > NAME_MAX {
+                    return Err(Error::Malformed("name length"));
+                }
+                continue;
+            }
+            let flat = octet == 0;
+            let used = if flat { at.wrapping_add(1) } else { at.wrapping_add(2) };
+            if !flat {
+                len = follow(octets, at, start, len)?;
+            }
+            r.take(used.wrapping_sub(start), "name")?;
+            let start = u16::try_from(start).map_err(|_| Error::Malformed("message length"))?;
+            let len = u8::try_from(len).map_err(|_| Error::Malformed("name length"))?;
+            return Ok(Self { octets, start, len, flat });
+        }
+    }
+
+    /// Skips a name without following its pointer.
+    #[inline]
+    pub(super) fn skip(r: &mut Reader<'a>) -> Result<(), Error> {
+        loop {
+            let octet = r.u8("name")?;
+            match octet {
+                0 => return Ok(()),
+                1..=63 => {
+                    r.take(usize::from(octet), "name")?;
+                }
+                POINTER.. => {
+                    r.u8("name")?;
+                    return Ok(());
+                }
+                64..POINTER => return Err(Error::Malformed("label type")),
+            }
+        }
+    }
+
+    /// A name from uncompressed octets with the root octet at their end: a constant, or another format's.
+    ///
+    /// # Errors
+    /// As [`decode`](Self::decode); pointers and trailing octets are malformed.
+    pub const fn from_octets(octets: &'a [u8]) -> Result<Self, Error> {
+        let mut rest = octets;
+        let mut len: u8 = 0;
+        loop {
+            let Some((&octet, after)) = rest.split_first() else {
+                return Err(Error::Truncated("name"));
+            };
+            if octet == 0 {
+                if !after.is_empty() {
+                    return Err(Error::Malformed("name: octets after the root"));
+                }
+                return Ok(Self { octets, start: 0, len, flat: true });
+            }
+            if octet > 63 {
+                return Err(Error::Malformed("label type"));
+            }
+            let Some((_, after)) = after.split_at_checked(octet as usize) else {
+                return Err(Error::Truncated("name"));
+            };
+            match len.checked_add(octet.wrapping_add(1)) {
+                Some(sum) => len = sum,
+                None => return Err(Error::Malformed("name length")),
+            }
+            rest = after;
+        }
+    }
+
+    /// The labels from the first to the last, without the root.
+    #[must_use]
+    #[inline]
+    pub fn labels(&self) -> Labels<'a> {
+        Labels { octets: self.octets, at: usize::from(self.start) }
+    }
+
+    /// Octets on the wire uncompressed, the root octet included: 1 to 256.
+    #[must_use]
+    #[inline]
+    pub fn encoded_len(&self) -> usize {
+        usize::from(self.len).wrapping_add(1)
+    }
+
+    /// Whether this is the root.
+    #[must_use]
+    pub const fn is_root(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The uncompressed octets without the root octet, where no pointer is inside.
+    #[must_use]
+    #[inline]
+    pub(super) fn flat_octets(&self) -> Option<&'a [u8]> {
+        let start = usize::from(self.start);
+        if self.flat {
+            self.octets.get(start..start.wrapping_add(usize::from(self.len)))
+        } else {
+            None
+        }
+    }
+
+    /// The first label and the rest; `None` for the root.
+    #[must_use]
+    #[inline]
+    pub fn split_first(&self) -> Option<(&'a [u8], Self)> {
+        let mut labels = self.labels();
+        let label = labels.next()?;
+        let step = u8::try_from(label.len()).ok()?.wrapping_add(1);
+        let start = u16::try_from(labels.at).ok()?;
+        Some((label, Self { start, len: self.len.wrapping_sub(step), ..*self }))
+    }
+
+    /// Whether this name is `other` or below it.
+    #[must_use]
+    pub fn is_subdomain_of(&self, other: &Name<'_>) -> bool {
+        let mut rest = *self;
+        while rest.len > other.len {
+            match rest.split_first() {
+                Some((_, parent)) => rest = parent,
+                None => return false,
+            }
+        }
+        rest == *other
+    }
+
+    /// A hash that ignores ASCII case and compression. Stable within one build; not against an attacker:
+    /// compare the names too.
+    #[must_use]
+    #[inline]
+    pub fn canonical_hash(&self) -> u32 {
+        let mut state = 0_u64;
+        for label in self.labels() {
+            let (words, tail) = label.as_chunks::<8>();
+            for word in words {
+                state = mix(state, u64::from_le_bytes(*word));
+            }
+            let mut last = [0; 8];
+            for (to, from) in last.iter_mut().zip(tail) {
+                *to = *from;
+            }
+            // A length octet is at most 63 and so keeps labels apart.
+            state = mix(state, u64::from_le_bytes(last)) ^ u64::try_from(label.len()).unwrap_or(0);
+        }
+        u32::try_from(state >> 32).unwrap_or(0)
+    }
+
+    /// Writes the uncompressed octets, the root octet included, and returns how many.
+    ///
+    /// # Errors
+    /// [`Overflow`] when `out` is shorter than [`encoded_len`](Self::encoded_len).
+    pub fn write_uncompressed(&self, out: &mut [u8]) -> Result<usize, Overflow> {
+        let mut w = crate::wire::cursor::Writer::new(out);
+        for label in self.labels() {
+            w.u8(u8::try_from(label.len()).map_err(|_| Overflow)?);
+            w.put(label);
+        }
+        w.u8(0);
+        w.finish()
+    }
+
+    /// The uncompressed octets one by one, the root octet included.
+    pub(super) fn uncompressed(&self) -> impl Iterator<Item = u8> + use<'a> {
+        self.labels()
+            .flat_map(|label| {
+                core::iter::once(u8::try_from(label.len()).unwrap_or(0))
+                    .chain(label.iter().copied())
+            })
+            .chain(core::iter::once(0))
+    }
+}
+
+/// Follows the pointer at `at` of the name that starts at `start`; gives the name's whole length.
+#[inline]
+fn follow(octets: &[u8], at: usize, start: usize, len: usize) -> Result<usize, Error> {
+    let (mut octets, mut at, mut len) = (octets, at, len);
+    // Where the octets that hold the current pointer begin; everything pointed at lies below.
+    let mut floor = start;
+    for _ in 0..POINTER_HOPS {
+        let pair = octets.get(at..).and_then(|rest| rest.first_chunk::<2>());
+        let pair = pair.ok_or(Error::Truncated("name"))?;
+        let [high, low] = *pair;
+        if high < POINTER {
+            return Err(Error::Malformed("label type"));
+        }
+        let target = usize::from(u16::from_be_bytes([high & !POINTER, low]));
+        if target >= floor || target < HEADER_LEN {
+            return Err(Error::Malformed("compression pointer"));
+        }
+        octets = octets.get(..floor).unwrap_or(&[]);
+        floor = target;
+        at = target;
+        loop {
+            let octet = *octets.get(at).ok_or(Error::Malformed("compression pointer"))?;
+            if octet == 0 {
+                return Ok(len);
+            }
+            if octet > 63 {
+                break;
+            }
+            let step = usize::from(octet).wrapping_add(1);
+            len = len.wrapping_add(step);
+            at = at.wrapping_add(step);
+            if len > NAME_MAX {
+                return Err(Error::Malformed("name length"));
+            }
+        }
+    }
+    Err(Error::Malformed("compression pointers: too many"))
+}
+
+/// One step of [`Name::canonical_hash`]: bit 5, the ASCII case, is set in every octet.
+#[inline]
+fn mix(state: u64, word: u64) -> u64 {
+    let folded = (word | 0x2020_2020_2020_2020) ^ state;
+    folded.wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(29)
+}
+
+/// The labels of a [`Name`].
+#[derive(Clone, Debug)]
+pub struct Labels<'a> {
+    octets: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Iterator for Labels<'a> {
+    type Item = &'a [u8];
+
+    #[inline]
+    fn next(&mut self) -> Option<&'a [u8]> {
+        loop {
+            let octet = *self.octets.get(self.at)?;
+            let after = self.at.wrapping_add(1);
+            if octet < POINTER {
+                if octet == 0 {
+                    return None;
+                }
+                self.at = after.wrapping_add(usize::from(octet));
+                return self.octets.get(after..self.at);
+            }
+            let low = *self.octets.get(after)?;
+            let target = usize::from(u16::from_be_bytes([octet & !POINTER, low]));
+            // Holds for every name that was decoded; it is what makes this loop end.
+            if target >= self.at {
+                return None;
+            }
+            self.at = target;
+        }
+    }
+}
+
+#[inline]
+fn labels_equal(a: &[u8], b: &[u8]) -> bool {
+    a.len() == b.len() && (a == b || a.eq_ignore_ascii_case(b))
+}
+
+impl PartialEq<Name<'_>> for Name<'_> {
+    #[inline]
+    fn eq(&self, other: &Name<'_>) -> bool {
+        if self.len != other.len {
+            return false;
+        }
+        if let (Some(a), Some(b)) = (self.flat_octets(), other.flat_octets())
+            && a == b
+        {
+            return true;
+        }
+        let (mut a, mut b) = (self.labels(), other.labels());
+        loop {
+            match (a.next(), b.next()) {
+                (Some(a), Some(b)) if labels_equal(a, b) => {}
+                (None, None) => return true,
+                (Some(_) | None, Some(_) | None) => return false,
+            }
+        }
+    }
+}
+
+impl Eq for Name<'_> {}
+
+impl Hash for Name<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u32(self.canonical_hash());
+    }
+}
+
+impl PartialOrd for Name<'_> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Name<'_> {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let lower = |octet: u8| octet.to_ascii_lowercase();
+        self.uncompressed().map(lower).cmp(other.uncompressed().map(lower))
+    }
+}
+
+/// Labels with dots between and after them. Dots and backslashes inside labels get a backslash; control
+/// characters and octets that are not UTF-8 are `\DDD`, three decimal digits (RFC 1035 §5.1).
+impl fmt::Display for Name<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_root() {
+            return f.write_str(".");
+        }
+        for label in self.labels() {
+            write_escaped(f, label, &['.', '\\'])?;
+            f.write_str(".")?;
+        }
+        Ok(())
+    }
+}
+
+/// Writes `octets` as text: what is in `special` with a backslash, what cannot be shown as `\DDD`.
+pub(super) fn write_escaped(
+    f: &mut fmt::Formatter<'_>,
+    octets: &[u8],
+    special: &[char],
+) -> fmt::Result {
+    use fmt::Write as _;
+    for chunk in octets.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            if special.contains(&c) {
+                f.write_char('\\')?;
+                f.write_char(c)?;
+            } else if c.is_control() {
+                let mut utf8 = [0; 4];
+                for octet in c.encode_utf8(&mut utf8).bytes() {
+                    write!(f, "\\{octet:03}")?;
+                }
+            } else {
+                f.write_char(c)?;
+            }
+        }
+        for octet in chunk.invalid() {
+            write!(f, "\\{octet:03}")?;
+        }
+    }
+    Ok(())
+}
+
+impl fmt::Debug for Name<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\"{self}\"")
+    }
+}
+
+/// A name of its own with room for every valid name.
+pub type NameBuf = InlineName<{ NAME_MAX + 1 }>;
+
+/// A name of its own in at most `N` octets, uncompressed, the root octet included.
+#[derive(Clone, Copy)]
+pub struct InlineName<const N: usize> {
+    octets: [u8; N],
+    /// Without the root octet, which always follows.
+    len: u8,
+}
+
+impl<const N: usize> InlineName<N> {
+    const ROOM: () = assert!(N >= 1 && N <= NAME_MAX + 1, "a name has 1 to 256 octets");
+
+    /// The root.
+    #[must_use]
+    pub const fn new() -> Self {
+        let () = Self::ROOM;
+        Self { octets: [0; N], len: 0 }
+    }
+
+    /// A name of these labels, the first one first.
+    ///
+    /// # Errors
+    /// As [`push`](Self::push).
+    pub fn from_labels<'l>(labels: impl IntoIterator<Item = &'l [u8]>) -> Result<Self, Error> {
+        let mut name = Self::new();
+        for label in labels {
+            name.push(label)?;
+        }
+        Ok(name)
+    }
+
+    /// A name from text as [`Name`] displays it; the last dot may be missing.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] for an empty label or a broken escape; as [`push`](Self::push).
+    pub fn from_text(text: &str) -> Result<Self, Error> {
+        let mut name = Self::new();
+        let text = if text == "." { "" } else { text };
+        let mut rest = text.as_bytes();
+        while !rest.is_empty() {
+            let mut label = heapless::Vec::<u8, LABEL_MAX>::new();
+            while let Some((&octet, mut after)) = rest.split_first() {
+                rest = after;
+                if octet == b'.' {
+                    break;
+                }
+                let octet = if octet == b'\\' { unescape(&mut after)? } else { octet };
+                rest = after;
+                label.push(octet).map_err(|_| Error::Malformed("label length"))?;
+            }
+            name.push(&label)?;
+        }
+        Ok(name)
+    }
+
+    /// A copy of `name`.
+    ///
+    /// # Errors
+    /// [`Overflow`] when it has more than `N` octets.
+    pub fn from_name(name: &Name<'_>) -> Result<Self, Overflow> {
+        let mut copy = Self::new();
+        let used = name.write_uncompressed(&mut copy.octets)?;
+        copy.len = u8::try_from(used.saturating_sub(1)).map_err(|_| Overflow)?;
+        Ok(copy)
+    }
+
+    /// Appends a label, as the last one before the root.
+    ///
+    /// # Errors
+    /// [`Error::Malformed`] unless it has 1 to 63 octets and the name stays within `N`; the name is unchanged.
+    pub fn push(&mut self, label: &[u8]) -> Result<(), Error> {
+        let Some(octet) = u8::try_from(label.len()).ok().filter(|len| (1..=63).contains(len))
+        else {
+            return Err(Error::Malformed("label length"));
+        };
+        let start = usize::from(self.len);
+        let end = start.saturating_add(label.len()).saturating_add(1);
+        let (Some(room), Ok(len)) = (self.octets.get_mut(start..=end), u8::try_from(end)) else {
+            return Err(Error::Malformed("name length"));
+        };
+        if let [first, middle @ .., root] = room {
+            *first = octet;
+            middle.copy_from_slice(label);
+            *root = 0;
+        }
+        self.len = len;
+        Ok(())
+    }
+
+    /// Appends the labels of `name`.
+    ///
+    /// # Errors
+    /// As [`push`](Self::push); the name then ends after the last label that fitted.
+    pub fn append(&mut self, name: &Name<'_>) -> Result<(), Error> {
+        name.labels().try_for_each(|label| self.push(label))
+    }
+
+    /// The name, borrowed.
+    #[must_use]
+    #[inline]
+    pub fn as_name(&self) -> Name<'_> {
+        let octets = self.octets.get(..=usize::from(self.len)).unwrap_or(&[0]);
+        Name { octets, start: 0, len: self.len, flat: true }
+    }
+}
+
+/// Takes what follows a backslash.
+fn unescape(rest: &mut &[u8]) -> Result<u8, Error> {
+    let broken = Error::Malformed("escape in a name");
+    if let Some((digits, after)) = rest.split_first_chunk::<3>()
+        && digits.iter().all(u8::is_ascii_digit)
+    {
+        *rest = after;
+        let value = digits.iter().fold(0_u16, |sum, digit| {
+            sum.wrapping_mul(10).wrapping_add(u16::from(digit.wrapping_sub(b'0')))
+        });
+        return u8::try_from(value).map_err(|_| broken);
+    }
+    let (&octet, after) = rest.split_first().ok_or(broken)?;
+    *rest = after;
+    if octet.is_ascii_digit() { Err(broken) } else { Ok(octet) }
+}
+
+impl<const N: usize> Default for InlineName<N> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<const N: usize, const M: usize> PartialEq<InlineName<M>> for InlineName<N> {
+    fn eq(&self, other: &InlineName<M>) -> bool {
+        self.as_name() == other.as_name()
+    }
+}
+
+impl<const N: usize> Eq for InlineName<N> {}
+
+impl<const N: usize> PartialEq<Name<'_>> for InlineName<N> {
+    fn eq(&self, other: &Name<'_>) -> bool {
+        self.as_name() == *other
+    }
+}
+
+impl<const N: usize> PartialEq<InlineName<N>> for Name<'_> {
+    fn eq(&self, other: &InlineName<N>) -> bool {
+        *self == other.as_name()
+    }
+}
+
+impl<const N: usize> fmt::Display for InlineName<N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.as_name().fmt(f)
+    }
+}
+
+impl<const N: usize> fmt::Debug for InlineName<N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.as_name(), f)
+    }
+}

@@ -1,0 +1,379 @@
+//! Writing a message, with name compression.
+//! Spec: RFC 1035 §4.1, §4.1.4; RFC 6762 §18.14.
+//!
+//! The compression table is a tree of labels: an entry is a label at an offset with the offset of the rest
+//! of its name. A name is looked up from its last label to its first and each label is compared with a
+//! bounded number of others, so that writing is linear whatever the names are. Labels are matched by octets,
+//! case included: what is written reads back as it was.
+
+use super::name::Name;
+use super::{Flags, HEADER_LEN, Question, Record, RecordData, Section, Type};
+use crate::wire::Overflow;
+use crate::wire::cursor::{self, Writer};
+
+/// Which names are compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Compression {
+    /// All that this codec knows (RFC 6762 §18.14).
+    Multicast,
+    /// Not the target of SRV nor the name in NSEC: a legacy-unicast answer goes to a conventional resolver
+    /// (RFC 6762 §18.14, RFC 2782, RFC 4034 §4.1.1).
+    LegacyUnicast,
+}
+
+/// Writes one message into a buffer given by the caller, whose length is the limit.
+///
+/// Sections are written in order: questions, answers, authorities, additionals. What does not fit is left
+/// out whole and the message stays valid.
+#[derive(Debug)]
+pub struct MessageWriter<'b> {
+    out: Writer<'b>,
+    suffixes: Suffixes,
+    counts: [u16; 4],
+    section: Section,
+    compression: Compression,
+}
+
+/// A place to come back to with [`MessageWriter::rewind`].
+#[derive(Clone, Copy, Debug)]
+pub struct Mark {
+    out: cursor::Mark,
+    suffixes: usize,
+    counts: [u16; 4],
+    section: Section,
+}
+
+impl<'b> MessageWriter<'b> {
+    /// Begins a message.
+    #[must_use]
+    pub fn new(buffer: &'b mut [u8], id: u16, flags: Flags, compression: Compression) -> Self {
+        let mut out = Writer::new(buffer);
+        let ([i0, i1], [f0, f1]) = (id.to_be_bytes(), flags.0.to_be_bytes());
+        out.put(&[i0, i1, f0, f1, 0, 0, 0, 0, 0, 0, 0, 0]);
+        let (counts, section) = ([0; 4], Section::Question);
+        Self { out, suffixes: Suffixes::new(), counts, section, compression }
+    }
+
+    /// Octets written.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.out.len()
+    }
+
+    /// Whether there is neither a question nor a record.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.counts == [0; 4]
+    }
+
+    /// How many entries `section` has.
+    #[must_use]
+    pub const fn count(&self, section: Section) -> u16 {
+        let [questions, answers, authorities, additionals] = self.counts;
+        match section {
+            Section::Question => questions,
+            Section::Answer => answers,
+            Section::Authority => authorities,
+            Section::Additional => additionals,
+        }
+    }
+
+    /// Replaces the flags, such as by [`Flags::TRUNCATED_QUERY`].
+    pub fn set_flags(&mut self, flags: Flags) {
+        self.out.patch(2, flags.0.to_be_bytes());
+    }
+
+    /// Appends a question.
+    ///
+    /// # Errors
+    /// [`Overflow`] when it does not fit, or records were written: the message is as before.
+    pub fn question(&mut self, question: &Question<'_>) -> Result<(), Overflow> {
+        self.entry(Section::Question, |w| {
+            w.name(&question.name, true);
+            let unicast = if question.unicast_response { 0x8000 } else { 0 };
+            let class = u16::from(question.qclass) & 0x7FFF | unicast;
+            let ([t0, t1], [c0, c1]) =
+                (u16::from(question.qtype).to_be_bytes(), class.to_be_bytes());
+            w.out.put(&[t0, t1, c0, c1]);
+        })
+    }
+
+    /// Appends an answer.
+    ///
+    /// # Errors
+    /// As [`record`](Self::record).
+    pub fn answer(&mut self, record: &Record<'_>) -> Result<(), Overflow> {
+        self.record(Section::Answer, record)
+    }
+
+    /// Appends an authority.
+    ///
+    /// # Errors
+    /// As [`record`](Self::record).
+    pub fn authority(&mut self, record: &Record<'_>) -> Result<(), Overflow> {
+        self.record(Section::Authority, record)
+    }
+
+    /// Appends an additional record.
+    ///
+    /// # Errors
+    /// As [`record`](Self::record).
+    pub fn additional(&mut self, record: &Record<'_>) -> Result<(), Overflow> {
+        self.record(Section::Additional, record)
+    }
+
+    /// Appends a record to `section`.
+    ///
+    /// # Errors
+    /// [`Overflow`] when it does not fit, or a later section was begun: the message is as before.
+    #[inline]
+    pub fn record(&mut self, section: Section, record: &Record<'_>) -> Result<(), Overflow> {
+        if section == Section::Question {
+            return Err(Overflow);
+        }
+        self.entry(section, |w| w.write_record(record))
+    }
+
+    #[inline]
+    fn entry(&mut self, section: Section, write: impl FnOnce(&mut Self)) -> Result<(), Overflow> {
+        if section < self.section {
+            return Err(Overflow);
+        }
+        let mark = self.mark();
+        write(self);
+        let [questions, answers, authorities, additionals] = &mut self.counts;
+        let count = match section {
+            Section::Question => questions,
+            Section::Answer => answers,
+            Section::Authority => authorities,
+            Section::Additional => additionals,
+        };
+        match count.checked_add(1) {
+            Some(more) if !self.out.overflowed() => {
+                *count = more;
+                self.section = section;
+                Ok(())
+            }
+            Some(_) | None => {
+                self.rewind(mark);
+                Err(Overflow)
+            }
+        }
+    }
+
+    /// The place after what is written, for [`rewind`](Self::rewind).
+    #[must_use]
+    pub fn mark(&self) -> Mark {
+        Mark {
+            out: self.out.mark(),
+            suffixes: self.suffixes.entries.len(),
+            counts: self.counts,
+            section: self.section,
+        }
+    }
+
+    /// Forgets what was appended since `mark`.
+    pub fn rewind(&mut self, mark: Mark) {
+        // Without room for the header the overflow must stay.
+        if self.out.len() >= HEADER_LEN {
+            self.out.rewind(mark.out);
+        }
+        self.suffixes.truncate(mark.suffixes);
+        self.counts = mark.counts;
+        self.section = mark.section;
+    }
+
+    /// Writes the counts into the header and gives the length of the message.
+    ///
+    /// # Errors
+    /// [`Overflow`] when the buffer has no room for the header.
+    pub fn finish(mut self) -> Result<usize, Overflow> {
+        let [[q0, q1], [n0, n1], [u0, u1], [d0, d1]] = self.counts.map(u16::to_be_bytes);
+        self.out.patch(4, [q0, q1, n0, n1, u0, u1, d0, d1]);
+        self.out.finish()
+    }
+
+    #[inline]
+    fn write_record(&mut self, record: &Record<'_>) {
+        self.name(&record.name, true);
+        let rtype = record.data.rtype();
+        let class = u16::from(record.class);
+        let class = match (rtype == Type::Opt, record.cache_flush) {
+            (true, _) => class,
+            (false, false) => class & 0x7FFF,
+            (false, true) => class | 0x8000,
+        };
+        let ([t0, t1], [c0, c1]) = (u16::from(rtype).to_be_bytes(), class.to_be_bytes());
+        let [s0, s1, s2, s3] = record.ttl.to_be_bytes();
+        self.out.put(&[t0, t1, c0, c1, s0, s1, s2, s3]);
+        let hole = self.out.place_u16();
+        let multicast = self.compression == Compression::Multicast;
+        match &record.data {
+            RecordData::A(address) => self.out.put(&address.octets()),
+            RecordData::Aaaa(address) => self.out.put(&address.octets()),
+            RecordData::Ptr(name) => self.name(name, true),
+            RecordData::Srv(srv) => {
+                self.out.put(&srv.numbers());
+                self.name(&srv.target, multicast);
+            }
+            RecordData::Txt(txt) => self.out.put(txt.as_octets()),
+            RecordData::Nsec(nsec) => {
+                self.name(&nsec.next, multicast);
+                self.out.put(nsec.types.as_octets());
+            }
+            RecordData::Unknown { rdata, .. } => self.out.put(rdata),
+        }
+        self.out.fill_len(hole);
+    }
+
+    #[inline]
+    fn name(&mut self, name: &Name<'_>, compress: bool) {
+        if !compress {
+            for label in name.labels() {
+                put_label(&mut self.out, label);
+            }
+            self.out.u8(0);
+            return;
+        }
+        let mut labels = heapless::Vec::<&[u8], LABELS>::new();
+        labels.extend(name.labels().take(LABELS));
+        let mut known = ROOT;
+        let mut written = labels.len();
+        while let Some(label) = written.checked_sub(1).and_then(|last| labels.get(last)) {
+            let Some(at) = self.suffixes.find(known, label, self.out.written()) else { break };
+            known = at;
+            written = written.wrapping_sub(1);
+        }
+        let fresh = labels.get(..written).unwrap_or(&[]);
+        for label in fresh {
+            put_label(&mut self.out, label);
+        }
+        let mut end = self.out.len();
+        if known == ROOT {
+            self.out.u8(0);
+        } else {
+            self.out.u16(POINTER | known);
+        }
+        for label in fresh.iter().rev() {
+            end = end.wrapping_sub(label.len()).wrapping_sub(1);
+            match u16::try_from(end) {
+                Ok(at) if at < POINTER_END => self.suffixes.insert(known, label, at),
+                Ok(_) | Err(_) => return,
+            }
+            known = u16::try_from(end).unwrap_or(ROOT);
+        }
+    }
+}
+
+/// A name has at most 127 labels: 255 octets, 2 for the shortest label.
+const LABELS: usize = 128;
+
+/// RFC 1035 §4.1.4: the two high bits of a pointer.
+const POINTER: u16 = 0xC000;
+
+/// RFC 1035 §4.1.4: a pointer has 14 bits.
+const POINTER_END: u16 = 0x4000;
+
+/// Not an offset of a name, since the header is there.
+const ROOT: u16 = 0;
+
+#[inline]
+fn put_label(out: &mut Writer<'_>, label: &[u8]) {
+    out.u8(u8::try_from(label.len()).unwrap_or(0));
+    out.put(label);
+}
+
+/// Entries of the compression table: more than a message of one frame has distinct labels in our use.
+const ENTRIES: usize = 96;
+
+/// Lists that the entries are spread over.
+const BUCKETS: usize = 32;
+
+/// Entries looked at for one label; past them compression is only worse.
+const STEPS: usize = 12;
+
+/// No entry.
+const NONE: u8 = u8::MAX;
+
+/// The labels written so far. Entries leave in the reverse order of their coming.
+#[derive(Debug)]
+struct Suffixes {
+    entries: heapless::Vec<Entry, ENTRIES>,
+    heads: [u8; BUCKETS],
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    /// Offset of the label's length octet.
+    at: u16,
+    /// Offset of the rest of the name, or [`ROOT`].
+    parent: u16,
+    hash: u16,
+    bucket: u8,
+    next: u8,
+}
+
+impl Suffixes {
+    const fn new() -> Self {
+        Self { entries: heapless::Vec::new(), heads: [NONE; BUCKETS] }
+    }
+
+    #[inline]
+    fn find(&self, parent: u16, label: &[u8], message: &[u8]) -> Option<u16> {
+        let hash = hash(parent, label);
+        let mut index = *self.heads.get(usize::from(bucket(hash)))?;
+        for _ in 0..STEPS {
+            let entry = self.entries.get(usize::from(index))?;
+            if entry.hash == hash && entry.parent == parent {
+                let at = usize::from(entry.at);
+                let (len, rest) = message.get(at..)?.split_first()?;
+                if usize::from(*len) == label.len() && rest.get(..label.len()) == Some(label) {
+                    return Some(entry.at);
+                }
+            }
+            index = entry.next;
+        }
+        None
+    }
+
+    #[inline]
+    fn insert(&mut self, parent: u16, label: &[u8], at: u16) {
+        let hash = hash(parent, label);
+        let bucket = bucket(hash);
+        let (Some(head), Ok(index)) =
+            (self.heads.get_mut(usize::from(bucket)), u8::try_from(self.entries.len()))
+        else {
+            return;
+        };
+        if self.entries.push(Entry { at, parent, hash, bucket, next: *head }).is_ok() {
+            *head = index;
+        }
+    }
+
+    fn truncate(&mut self, len: usize) {
+        while self.entries.len() > len {
+            let Some(entry) = self.entries.pop() else { return };
+            if let Some(head) = self.heads.get_mut(usize::from(entry.bucket)) {
+                *head = entry.next;
+            }
+        }
+    }
+}
+
+#[inline]
+fn hash(parent: u16, label: &[u8]) -> u16 {
+    let octets =
+        if let (Some(first), Some(last)) = (label.first_chunk::<8>(), label.last_chunk::<8>()) {
+            u64::from_le_bytes(*first) ^ u64::from_le_bytes(*last).rotate_left(23)
+        } else {
+            label.iter().fold(0_u64, |sum, octet| sum << 8 | u64::from(*octet))
+        };
+    let product = (octets ^ u64::from(parent) << 40).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    u16::try_from(product >> 48).unwrap_or(0)
+}
+
+#[inline]
+fn bucket(hash: u16) -> u8 {
+    let [_, low] = hash.to_be_bytes();
+    low & 31
+}
