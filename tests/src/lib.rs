@@ -8,6 +8,7 @@ mod error;
 
 pub mod deadline;
 pub mod netns;
+pub mod peers;
 pub mod process;
 
 pub use error::Error;

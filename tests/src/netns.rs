@@ -378,15 +378,12 @@ fn next_number() -> u32 {
 fn ip(arguments: &[&str]) -> Result<String, Error> {
     let mut command = Command::new("ip");
     command.args(arguments);
-    run(command).map_err(|error| match error {
-        Error::CommandFailed { ref stderr, .. }
-            if stderr.contains("Operation not permitted")
-                || stderr.contains("Permission denied") =>
-        {
+    run(command).map_err(|error| {
+        if matches!(error, Error::CommandFailed { .. }) && !nix::unistd::geteuid().is_root() {
             let what = format!("run `ip {}`", arguments.join(" "));
-            Error::NotPermitted { what, instruction: crate::error::AS_ROOT.to_owned() }
+            return Error::NotPermitted { what, instruction: crate::error::AS_ROOT.to_owned() };
         }
-        other => other,
+        error
     })
 }
 
