@@ -27,6 +27,9 @@ pub const RECORDS_PER_MESSAGE: usize = 64;
 /// Questions looked at in one message.
 pub const QUESTIONS_PER_MESSAGE: usize = 32;
 
+/// Octets of a URL: an advert with every member at its cap stays within [`ADVERT_JSON_EMIT_MAX`].
+pub const URL_MAX: usize = 192;
+
 /// Octets of an advert as JSON that are accepted; room for members that later versions add.
 pub const ADVERT_JSON_MAX: usize = 1024;
 

@@ -5,6 +5,10 @@
 
 pub mod cursor;
 pub mod dns;
+pub mod peer_id;
+pub mod text;
+pub mod unix_time;
+pub mod url;
 
 /// Why octets were refused. The text names the field, for people; it is never matched on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

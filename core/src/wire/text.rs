@@ -1,0 +1,173 @@
+//! Octets as text: base64url without padding, base64 with padding, lower-case hex, base58.
+//! Spec: RFC 4648 §4, §5, §8; base58 with the Bitcoin alphabet as libp2p uses it.
+//!
+//! Every decoder here is strict: for each value there is exactly one text it accepts, so that a text
+//! can never be altered without altering the value (no white space, no other case, no stray bits in
+//! the last character, no missing or extra padding).
+
+use base64ct::{Base64, Base64UrlUnpadded, Encoding as _};
+
+use super::{Error, Overflow};
+
+/// Writes `octets` as base64url without padding.
+///
+/// # Errors
+/// [`Overflow`] when `out` is shorter than 4/3 of the input, rounded up.
+pub fn encode_base64url<'b>(octets: &[u8], out: &'b mut [u8]) -> Result<&'b str, Overflow> {
+    Base64UrlUnpadded::encode(octets, out).map_err(|_| Overflow)
+}
+
+/// Reads exactly `N` octets from base64url without padding.
+///
+/// # Errors
+/// `Malformed` when the text has another length, another character or stray trailing bits.
+pub fn decode_base64url<const N: usize>(text: &[u8]) -> Result<[u8; N], Error> {
+    let mut out = [0; N];
+    match Base64UrlUnpadded::decode(text, &mut out) {
+        Ok(decoded) if decoded.len() == N => Ok(out),
+        Ok(_) | Err(_) => Err(Error::Malformed("base64url")),
+    }
+}
+
+/// Writes `octets` as base64 with padding.
+///
+/// # Errors
+/// [`Overflow`] when `out` is shorter than 4 characters for every 3 octets begun.
+pub fn encode_base64<'b>(octets: &[u8], out: &'b mut [u8]) -> Result<&'b str, Overflow> {
+    Base64::encode(octets, out).map_err(|_| Overflow)
+}
+
+/// Reads base64 with padding into `out` and returns the part that was filled.
+///
+/// # Errors
+/// `Malformed` when the text is not the one base64 text of any octets, or `out` is too small for them.
+pub fn decode_base64<'b>(text: &[u8], out: &'b mut [u8]) -> Result<&'b [u8], Error> {
+    Base64::decode(text, out).map_err(|_| Error::Malformed("base64"))
+}
+
+/// Writes `octets` as lower-case hex.
+///
+/// # Errors
+/// [`Overflow`] when `out` is shorter than twice the input.
+pub fn encode_hex<'b>(octets: &[u8], out: &'b mut [u8]) -> Result<&'b str, Overflow> {
+    base16ct::lower::encode_str(octets, out).map_err(|_| Overflow)
+}
+
+/// Reads exactly `N` octets from lower-case hex.
+///
+/// # Errors
+/// `Malformed` when the text has another length or another character; upper case is refused too.
+pub fn decode_hex<const N: usize>(text: &[u8]) -> Result<[u8; N], Error> {
+    let mut out = [0; N];
+    match base16ct::lower::decode(text, &mut out) {
+        Ok(decoded) if decoded.len() == N => Ok(out),
+        Ok(_) | Err(_) => Err(Error::Malformed("hex")),
+    }
+}
+
+/// Writes `octets` as base58.
+///
+/// # Errors
+/// [`Overflow`] when `out` is too short; 1.38 characters for each octet, rounded up, are enough.
+pub fn encode_base58<'b>(octets: &[u8], out: &'b mut [u8]) -> Result<&'b str, Overflow> {
+    let len = bs58::encode(octets).onto(&mut *out).map_err(|_| Overflow)?;
+    let text = out.get(..len).ok_or(Overflow)?;
+    core::str::from_utf8(text).map_err(|_| Overflow)
+}
+
+/// Reads exactly `N` octets from base58.
+///
+/// # Errors
+/// `Malformed` when the text has another character or stands for another number of octets.
+pub fn decode_base58<const N: usize>(text: &[u8]) -> Result<[u8; N], Error> {
+    let mut out = [0; N];
+    match bs58::decode(text).onto(&mut out) {
+        Ok(len) if len == N => Ok(out),
+        Ok(_) | Err(_) => Err(Error::Malformed("base58")),
+    }
+}
+
+/// Reads a decimal number without sign, leading zero or blank.
+///
+/// # Errors
+/// `Malformed` when the text is not the one decimal text of a `u64`.
+pub fn decode_decimal(text: &[u8]) -> Result<u64, Error> {
+    const WRONG: Error = Error::Malformed("decimal number");
+    if text.is_empty() || (text.len() > 1 && text.first() == Some(&b'0')) {
+        return Err(WRONG);
+    }
+    text.iter().try_fold(0_u64, |value, &digit| match digit {
+        b'0'..=b'9' => value
+            .checked_mul(10)
+            .and_then(|tens| tens.checked_add(u64::from(digit.wrapping_sub(b'0'))))
+            .ok_or(WRONG),
+        _ => Err(WRONG),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::string::String;
+    use std::vec::Vec;
+
+    #[test]
+    fn each_encoding_gives_back_its_octets() {
+        for len in 0..=64_usize {
+            let octets: Vec<u8> = (0..len).map(|i| (i * 37 + len) as u8).collect();
+            let mut buf = [0xa5; 128];
+            let text = String::from(encode_base64(&octets, &mut buf).unwrap());
+            assert_eq!(decode_base64(text.as_bytes(), &mut [0; 64]).unwrap(), octets);
+        }
+        let octets: [u8; 38] = core::array::from_fn(|i| (i * 151) as u8);
+        let mut buf = [0xa5; 128];
+        let text = String::from(encode_base64url(&octets, &mut buf).unwrap());
+        assert_eq!(decode_base64url(text.as_bytes()), Ok(octets));
+        let text = String::from(encode_hex(&octets, &mut buf).unwrap());
+        assert_eq!(decode_hex(text.as_bytes()), Ok(octets));
+        let text = String::from(encode_base58(&octets, &mut buf).unwrap());
+        assert_eq!(decode_base58(text.as_bytes()), Ok(octets));
+    }
+
+    #[test]
+    fn one_value_has_one_text() {
+        assert_eq!(decode_base64url::<1>(b"_w"), Ok([0xff]));
+        for other in ["_x", "_w=", "_w==", "/w", "_w ", " _w", "_", "_w\n", ""] {
+            assert!(decode_base64url::<1>(other.as_bytes()).is_err(), "{other:?}");
+        }
+        let mut buf = [0; 8];
+        assert_eq!(decode_base64(b"/w==", &mut buf).unwrap(), [0xff]);
+        for other in
+            ["/x==", "/w=", "/w", "_w==", "/w==\n", "/w== ", "=", "====", "/===", "/w==/w=="]
+        {
+            assert!(decode_base64(other.as_bytes(), &mut buf).is_err(), "{other:?}");
+        }
+        assert_eq!(decode_hex::<2>(b"00ff"), Ok([0, 255]));
+        for other in ["00FF", "00f", "00fff", "0xff", "00f ", ""] {
+            assert!(decode_hex::<2>(other.as_bytes()).is_err(), "{other:?}");
+        }
+        assert_eq!(decode_base58::<1>(b"2"), Ok([1]));
+        for other in ["12", "0", "O", "I", "l", "", "2 ", "zzzzzzzzz"] {
+            assert!(decode_base58::<1>(other.as_bytes()).is_err(), "{other:?}");
+        }
+    }
+
+    #[test]
+    fn decimals_are_canonical_and_do_not_overflow() {
+        assert_eq!(decode_decimal(b"0"), Ok(0));
+        assert_eq!(decode_decimal(b"18446744073709551615"), Ok(u64::MAX));
+        for other in
+            ["", "00", "01", "+1", "-1", "1 ", " 1", "1.0", "1e3", "18446744073709551616", "१"]
+        {
+            assert!(decode_decimal(other.as_bytes()).is_err(), "{other:?}");
+        }
+    }
+
+    #[test]
+    fn a_short_buffer_overflows() {
+        assert_eq!(encode_base64url(&[0; 3], &mut [0; 3]), Err(Overflow));
+        assert_eq!(encode_base64(&[0; 1], &mut [0; 3]), Err(Overflow));
+        assert_eq!(encode_hex(&[0; 1], &mut [0; 1]), Err(Overflow));
+        assert_eq!(encode_base58(&[255; 2], &mut [0; 2]), Err(Overflow));
+    }
+}
