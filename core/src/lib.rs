@@ -14,10 +14,10 @@
     clippy::expect_used,
     clippy::indexing_slicing,
     clippy::panic,
-    clippy::std_instead_of_alloc,
     clippy::std_instead_of_core,
     clippy::unwrap_used
 )]
+#![cfg_attr(not(test), warn(clippy::std_instead_of_alloc))]
 
 #[cfg(test)]
 extern crate std;

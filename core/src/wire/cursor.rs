@@ -262,3 +262,90 @@ impl<'b> Writer<'b> {
         if self.overflowed { Err(Overflow) } else { Ok(self.len) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_read_in_network_order_and_the_end_is_named() {
+        let mut r = Reader::new(&[1, 2, 3, 4, 5, 6, 7, 8]);
+        assert_eq!(r.u8("a"), Ok(1));
+        assert_eq!(r.u16("b"), Ok(0x0203));
+        assert_eq!(r.u32("c"), Ok(0x0405_0607));
+        assert_eq!(r.u16("d"), Err(Error::Truncated("d")));
+        assert_eq!(r.u32("d"), Err(Error::Truncated("d")));
+        assert_eq!(r.array::<2>("d"), Err(Error::Truncated("d")));
+        assert_eq!(r.take(2, "d"), Err(Error::Truncated("d")));
+        assert_eq!(r.take(usize::MAX, "d"), Err(Error::Truncated("d")));
+        assert_eq!((r.position(), r.remaining()), (7, 1), "a failed read takes nothing");
+        assert_eq!(r.rest(), [8]);
+        assert!(r.is_empty());
+        assert_eq!(r.u8("e"), Err(Error::Truncated("e")));
+        assert_eq!(r.rest(), []);
+    }
+
+    #[test]
+    fn a_sub_reader_ends_at_its_length_and_sees_what_is_before_it() {
+        let mut r = Reader::new(&[1, 2, 3, 4, 5]);
+        r.u8("a").unwrap();
+        let mut sub = r.sub(2, "b").unwrap();
+        assert_eq!(sub.visible(), [1, 2, 3]);
+        assert_eq!(sub.rest(), [2, 3]);
+        assert_eq!(sub.u8("c"), Err(Error::Truncated("c")));
+        assert_eq!(r.position(), 3);
+        assert!(matches!(r.sub(3, "d"), Err(Error::Truncated("d"))));
+        assert_eq!(r.rest(), [4, 5]);
+    }
+
+    #[test]
+    fn writes_leave_the_rest_of_the_buffer_alone() {
+        let mut buffer = [0xa5; 12];
+        let mut w = Writer::new(&mut buffer);
+        w.u8(1);
+        w.u16(0x0203);
+        let hole = w.place_u16();
+        w.u32(0x0405_0607);
+        w.put(&[8]);
+        w.fill_len(hole);
+        assert_eq!((w.len(), w.room(), w.is_empty()), (10, 2, false));
+        assert_eq!(w.finish(), Ok(10));
+        assert_eq!(buffer, [1, 2, 3, 0, 5, 4, 5, 6, 7, 8, 0xa5, 0xa5]);
+    }
+
+    #[test]
+    fn an_overflow_sticks_until_rewound() {
+        let mut buffer = [0xa5; 4];
+        let mut w = Writer::new(&mut buffer);
+        w.u16(1);
+        let mark = w.mark();
+        w.put(&[9, 9, 9]);
+        w.u8(7);
+        assert!(w.overflowed());
+        assert_eq!(
+            w.written(),
+            [0, 1],
+            "nothing is written after an overflow, even what would fit"
+        );
+        w.rewind(mark);
+        assert!(!w.overflowed());
+        w.put(&[2, 3]);
+        w.u8(4);
+        assert_eq!(w.finish(), Err(Overflow));
+        assert_eq!(buffer, [0, 1, 2, 3]);
+    }
+
+    #[test]
+    fn a_hole_is_filled_only_where_it_was_placed() {
+        let mut buffer = [0xa5; 3];
+        let mut w = Writer::new(&mut buffer);
+        w.put(&[1, 2]);
+        let hole = w.place_u16();
+        w.fill(hole, 0xffff);
+        assert!(w.overflowed());
+        let mark = Mark(9);
+        w.rewind(mark);
+        assert_eq!(w.len(), 2, "a mark beyond the end does not lengthen");
+        assert_eq!(buffer, [1, 2, 0xa5]);
+    }
+}

@@ -330,3 +330,139 @@ impl fmt::Display for Message<'_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Class, Type};
+    use super::*;
+    use std::string::ToString as _;
+    use std::vec::Vec;
+
+    /// A header with these counts and then `body`.
+    fn message(counts: [u16; 4], body: &[u8]) -> Vec<u8> {
+        let mut octets = std::vec![0, 0, 0x84, 0];
+        octets.extend(counts.iter().flat_map(|count| count.to_be_bytes()));
+        octets.extend_from_slice(body);
+        octets
+    }
+
+    /// A record of the root name.
+    fn record(rtype: u8, data: &[u8]) -> Vec<u8> {
+        let mut octets = std::vec![0, 0, rtype, 0x80, 1, 0, 0, 0, 120, 0];
+        octets.push(u8::try_from(data.len()).unwrap());
+        octets.extend_from_slice(data);
+        octets
+    }
+
+    #[test]
+    fn the_header_is_read_at_once() {
+        let octets = [0x12, 0x34, 0xAF, 0xB5, 0, 1, 0, 2, 0, 3, 1, 4];
+        let m = Message::decode(&octets).unwrap();
+        assert_eq!(m.id(), 0x1234);
+        let sections =
+            [Section::Question, Section::Answer, Section::Authority, Section::Additional];
+        assert_eq!(sections.map(|section| m.count(section)), [1, 2, 3, 0x104]);
+        let flags = m.flags();
+        assert!(flags.is_response() && flags.is_authoritative() && flags.is_truncated());
+        assert_eq!((flags.opcode(), flags.rcode()), (5, 5));
+        assert_eq!(flags.to_string(), "response aa tc opcode 5 rcode 5");
+        for len in 0..12 {
+            let error = Message::decode(&octets[..len]).unwrap_err();
+            assert_eq!(error, Error::Truncated("message header"));
+        }
+        assert!(Message::decode(&std::vec![0; 65_535]).is_ok());
+        let error = Message::decode(&std::vec![0; 65_536]).unwrap_err();
+        assert_eq!(error, Error::Malformed("message length"));
+    }
+
+    #[test]
+    fn broken_data_is_one_error_and_the_rest_is_read() {
+        let body = [record(1, &[1, 2, 3]), record(47, &[0, 0]), record(1, &[1, 2, 3, 4])].concat();
+        let octets = message([0, 2, 0, 1], &body);
+        let m = Message::decode(&octets).unwrap();
+        let records: Vec<_> = m.records().collect();
+        assert_eq!(records[0], (Section::Answer, Err(Error::Truncated("A"))));
+        assert_eq!(records[1], (Section::Answer, Err(Error::Truncated("NSEC window"))));
+        let (section, last) = records[2];
+        assert_eq!((section, last.unwrap().data.rtype()), (Section::Additional, Type::A));
+        assert_eq!(m.answers().filter(Result::is_err).count(), 2);
+        assert_eq!(m.additionals().collect::<Vec<_>>(), [last]);
+    }
+
+    #[test]
+    fn a_broken_owner_or_length_ends_the_iteration() {
+        let good = record(1, &[1, 2, 3, 4]);
+        for broken in
+            [&b"\x40"[..], b"\xC0\xFF", b"\x00\x00\x01", b"\x00\x00\x01\x00\x01\0\0\0\0\x00\xff"]
+        {
+            let octets = message([0, 3, 0, 2], &[&good, broken].concat());
+            let m = Message::decode(&octets).unwrap();
+            let answers: Vec<_> = m.answers().collect();
+            assert!(answers[0].is_ok() && answers[1].is_err());
+            assert_eq!(answers.len(), 2, "{broken:?}");
+            assert_eq!(m.records().count(), 2);
+            let additionals: Vec<_> = m.additionals().collect();
+            assert_eq!(additionals.len(), 1);
+            assert!(additionals[0].is_err());
+        }
+    }
+
+    #[test]
+    fn counts_beyond_the_message_end_with_one_error() {
+        let octets = message([0xffff; 4], b"\x01a\x00\x00\x0c\x80\x01\x00");
+        let m = Message::decode(&octets).unwrap();
+        let questions: Vec<_> = m.questions().collect();
+        let question = questions[0].unwrap();
+        assert_eq!((question.qtype, question.qclass), (Type::Ptr, Class::In));
+        assert!(question.unicast_response);
+        assert_eq!(questions.len(), 2);
+        for records in [m.answers(), m.authorities(), m.additionals()] {
+            assert!(
+                records.clone().count() <= 1 && records.into_iter().all(|record| record.is_err())
+            );
+        }
+        assert_eq!(m.records().count(), 1);
+    }
+
+    #[test]
+    fn only_the_first_questions_and_records_are_looked_at() {
+        let questions = b"\x00\x00\x0c\x00\x01".repeat(40);
+        let records = record(1, &[1, 2, 3, 4]).repeat(70);
+        let octets = message([40, 30, 30, 10], &[questions, records].concat());
+        let m = Message::decode(&octets).unwrap();
+        assert_eq!(m.questions().filter(Result::is_ok).count(), QUESTIONS_PER_MESSAGE);
+        let sections = [m.answers(), m.authorities(), m.additionals()];
+        assert_eq!(sections.map(|records| records.filter(Result::is_ok).count()), [30, 30, 4]);
+        assert_eq!(m.records().filter(|(_, record)| record.is_ok()).count(), RECORDS_PER_MESSAGE);
+    }
+
+    #[test]
+    fn octets_after_the_last_record_are_ignored() {
+        let octets =
+            message([0, 1, 0, 0], &[record(1, &[1, 2, 3, 4]), std::vec![0xff; 9]].concat());
+        let records: Vec<_> = Message::decode(&octets).unwrap().records().collect();
+        assert_eq!(records.len(), 1);
+        assert!(records[0].1.is_ok());
+    }
+
+    #[test]
+    fn the_class_of_opt_is_a_length() {
+        let octets = b"\x00\x00\x29\x95\xa0\x00\x00\x11\x94\x00\x00";
+        let record = Record::decode(&mut Reader::new(octets)).unwrap();
+        assert_eq!((record.class, record.cache_flush), (Class::Unknown(0x95a0), false));
+        let octets = b"\x00\x00\x01\x95\xa0\x00\x00\x11\x94\x00\x04\x01\x02\x03\x04";
+        let record = Record::decode(&mut Reader::new(octets)).unwrap();
+        assert_eq!((record.class, record.cache_flush), (Class::Unknown(0x15a0), true));
+    }
+
+    #[test]
+    fn a_message_is_one_line() {
+        let body =
+            [b"\x01a\x00\x00\xff\x80\x01".to_vec(), record(1, &[1, 2, 3, 4]), record(1, &[])];
+        let octets = message([1, 2, 0, 0], &body.concat());
+        assert_eq!(
+            Message::decode(&octets).unwrap().to_string(),
+            "0 response aa ANY? a. (QU) answers: . 120 IN (flush) A 1.2.3.4, [A is cut short]"
+        );
+    }
+}

@@ -560,3 +560,202 @@ impl<const N: usize> fmt::Debug for InlineName<N> {
         fmt::Debug::fmt(&self.as_name(), f)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+    use std::string::ToString as _;
+    use std::vec::Vec;
+
+    /// Octets behind a header of zeros, read from offset `at`; gives the name and where reading stopped.
+    fn decode(body: &[u8], at: usize, check: impl FnOnce(Result<(Name<'_>, usize), Error>)) {
+        let mut message = std::vec![0; HEADER_LEN];
+        message.extend_from_slice(body);
+        let mut r = Reader::new(&message);
+        r.take(at, "start").unwrap();
+        check(Name::decode(&mut r).map(|name| (name, r.position())));
+    }
+
+    fn fails(body: &[u8], at: usize, error: Error) {
+        decode(body, at, |name| assert_eq!(name.map(|(name, _)| name.to_string()), Err(error)));
+    }
+
+    #[test]
+    fn plain_and_compressed_names_are_the_same() {
+        let body = b"\x05local\x00\x04_tcp\xC0\x0C\x03foo\xC0\x13\xC0\x1A";
+        decode(body, 12, |name| {
+            let (name, end) = name.unwrap();
+            assert_eq!((name.to_string().as_str(), end), ("local.", 19));
+            assert_eq!(name.flat_octets(), Some(&b"\x05local"[..]));
+        });
+        for (at, end) in [(26, 32), (32, 34)] {
+            decode(body, at, |name| {
+                let (name, position) = name.unwrap();
+                assert_eq!((name.to_string().as_str(), position), ("foo._tcp.local.", end));
+                assert_eq!(name.encoded_len(), 16);
+                assert_eq!(name.flat_octets(), None);
+                let plain = Name::from_octets(b"\x03FOO\x04_tCP\x05local\x00").unwrap();
+                assert_eq!(name, plain);
+                assert_eq!(name.canonical_hash(), plain.canonical_hash());
+                assert_eq!(name.cmp(&plain), Ordering::Equal);
+                let mut out = [0xa5; 18];
+                assert_eq!(name.write_uncompressed(&mut out), Ok(16));
+                assert_eq!(&out, b"\x03foo\x04_tcp\x05local\x00\xa5\xa5");
+                assert_eq!(name.write_uncompressed(&mut out[..15]), Err(Overflow));
+            });
+        }
+    }
+
+    #[test]
+    fn pointers_must_go_back_before_the_octets_that_hold_them() {
+        let pointer = Error::Malformed("compression pointer");
+        fails(b"\xC0\x0C", 12, pointer);
+        fails(b"\xC0\x0E\x00", 12, pointer);
+        fails(b"\x01a\xC0\x0C", 12, pointer);
+        fails(b"\xFF\xFF", 12, pointer);
+        // Two pointers at each other.
+        fails(b"\xC0\x0E\xC0\x0C", 14, pointer);
+        // Into the header.
+        fails(b"\xC0\x04", 12, pointer);
+        // What is pointed at runs into the name that points.
+        fails(b"\x03a\xC0\x0C\x00", 14, pointer);
+        fails(b"\x02aa\x01b\xC0\x0C", 15, pointer);
+    }
+
+    #[test]
+    fn broken_labels_are_refused_by_name() {
+        fails(b"", 12, Error::Truncated("name"));
+        fails(b"\x03ab", 12, Error::Truncated("name"));
+        fails(b"\x03abc", 12, Error::Truncated("name"));
+        fails(b"\x00\x01a\xC0", 13, Error::Truncated("name"));
+        for octet in [0x40, 0x7F, 0x80, 0xBF] {
+            fails(&[octet, 0, 0], 12, Error::Malformed("label type"));
+            fails(&[1, b'a', octet, 0, 0xC0, 12], 16, Error::Malformed("label type"));
+        }
+    }
+
+    #[test]
+    fn sixteen_pointers_are_followed_and_not_one_more() {
+        let mut body = std::vec![0];
+        for hop in 0..17_u8 {
+            let target = if hop == 0 { 12 } else { 11 + 2 * hop };
+            body.extend_from_slice(&[0xC0, target]);
+        }
+        decode(&body, 13 + 30, |name| assert!(name.unwrap().0.is_root()));
+        fails(&body, 13 + 32, Error::Malformed("compression pointers: too many"));
+    }
+
+    #[test]
+    fn names_have_up_to_255_octets_and_a_root() {
+        let mut longest = Vec::new();
+        for len in [63, 63, 63, 62] {
+            longest.push(len);
+            longest.extend(core::iter::repeat_n(b'x', usize::from(len)));
+        }
+        longest.push(0);
+        assert_eq!(longest.len(), 256);
+        decode(&longest, 12, |name| assert_eq!(name.unwrap().0.encoded_len(), 256));
+        let name = Name::from_octets(&longest).unwrap();
+        let copy = NameBuf::from_name(&name).unwrap();
+        assert_eq!(copy, name);
+        assert_eq!(InlineName::<255>::from_name(&name), Err(Overflow));
+        let mut full = copy;
+        assert_eq!(full.push(b"y"), Err(Error::Malformed("name length")));
+        assert_eq!(full, name);
+
+        let mut longer = longest.clone();
+        longer.splice(255.., *b"\x01y\x00");
+        fails(&longer, 12, Error::Malformed("name length"));
+        assert_eq!(Name::from_octets(&longer), Err(Error::Malformed("name length")));
+        // The same length reached through a pointer.
+        let mut pointing = longest.clone();
+        pointing.extend_from_slice(b"\x01y\xC0\x0C");
+        fails(&pointing, 12 + 256, Error::Malformed("name length"));
+    }
+
+    #[test]
+    fn labels_hold_any_octets() {
+        let octets = b"\x04a.\x00\\\x03\xffz\x1b\x00";
+        let name = Name::from_octets(octets).unwrap();
+        assert_eq!(name.labels().collect::<Vec<_>>(), [&b"a.\x00\\"[..], b"\xffz\x1b"]);
+        assert_eq!(name.to_string(), r"a\.\000\\.\255z\027.");
+        assert_eq!(NameBuf::from_text(&name.to_string()).unwrap(), name);
+        let other = Name::from_octets(b"\x04a.\x00|\x03\xffz\x1b\x00").unwrap();
+        assert_ne!(name, other, "only letters have a case");
+    }
+
+    #[test]
+    fn text_is_read_strictly() {
+        let text = |text: &str| NameBuf::from_text(text).map(|name| name.to_string());
+        assert_eq!(text("a.b"), Ok("a.b.".into()));
+        assert_eq!(text("a.b."), Ok("a.b.".into()));
+        assert_eq!(text(""), Ok(".".into()));
+        assert_eq!(text("."), Ok(".".into()));
+        assert_eq!(text("Café – 1.local"), Ok("Café – 1.local.".into()));
+        let label = Err(Error::Malformed("label length"));
+        assert_eq!(text("a..b"), label);
+        assert_eq!(text(".a"), label);
+        assert_eq!(text(&"x".repeat(64)), label);
+        for broken in [r"a\", r"a\25", r"a\256", r"a\9x"] {
+            assert_eq!(text(broken), Err(Error::Malformed("escape in a name")), "{broken}");
+        }
+    }
+
+    #[test]
+    fn from_octets_takes_one_plain_name_and_nothing_else() {
+        let error = |octets| Name::from_octets(octets).unwrap_err();
+        assert_eq!(error(b""), Error::Truncated("name"));
+        assert_eq!(error(b"\x01"), Error::Truncated("name"));
+        assert_eq!(error(b"\x01a"), Error::Truncated("name"));
+        assert_eq!(error(b"\xC0\x00"), Error::Malformed("label type"));
+        assert_eq!(error(b"\x00\x00"), Error::Malformed("name: octets after the root"));
+        assert_eq!(Name::from_octets(b"\x00"), Ok(Name::ROOT));
+        assert_eq!(NameBuf::default(), Name::ROOT);
+    }
+
+    #[test]
+    fn subdomains_are_told_by_whole_labels() {
+        let name = |text| NameBuf::from_text(text).unwrap();
+        let below = |a, b| name(a).as_name().is_subdomain_of(&name(b).as_name());
+        assert!(below("x._tcp.Local", "_TCP.local"));
+        assert!(below("_tcp.local", "_tcp.local"));
+        assert!(below("local", "."));
+        assert!(!below("local", "_tcp.local"));
+        assert!(!below("x_tcp.local", "_tcp.local"));
+        assert!(!below("x.local", "_tcp.local"));
+        assert_eq!(name("a.b").as_name().split_first().unwrap().1, name("b"));
+        assert_eq!(Name::ROOT.split_first(), None);
+    }
+
+    #[test]
+    fn label_borders_count_in_comparison_and_hash() {
+        let names = ["ab.c", "a.bc", "abc", "a.b.c", "ab.c.d", "ab.d", "aaaaaaaa", "aaaaaaa.a"];
+        let names: Vec<_> = names.iter().map(|text| NameBuf::from_text(text).unwrap()).collect();
+        let hashes: BTreeSet<_> =
+            names.iter().map(|name| name.as_name().canonical_hash()).collect();
+        assert_eq!(hashes.len(), names.len());
+        for (i, a) in names.iter().enumerate() {
+            for (j, b) in names.iter().enumerate() {
+                assert_eq!(a == b, i == j);
+            }
+        }
+    }
+
+    #[test]
+    fn building_reports_what_does_not_fit() {
+        let mut name = InlineName::<8>::from_labels([&b"abc"[..]]).unwrap();
+        assert_eq!(name.push(b""), Err(Error::Malformed("label length")));
+        assert_eq!(name.push(&[b'x'; 64]), Err(Error::Malformed("label length")));
+        assert_eq!(name.push(b"defg"), Err(Error::Malformed("name length")));
+        assert_eq!(name.to_string(), "abc.");
+        name.push(b"de").unwrap();
+        assert_eq!(name.to_string(), "abc.de.");
+        let mut two = InlineName::<5>::new();
+        assert_eq!(
+            two.append(&NameBuf::from_text("a.b.c").unwrap().as_name()),
+            Err(Error::Malformed("name length"))
+        );
+        assert_eq!(two.to_string(), "a.b.");
+    }
+}

@@ -310,3 +310,122 @@ impl fmt::Display for RecordData<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::string::ToString as _;
+    use std::vec::Vec;
+
+    fn decode(rtype: Type, octets: &[u8]) -> Result<RecordData<'_>, Error> {
+        RecordData::decode(rtype, &mut Reader::new(octets))
+    }
+
+    #[test]
+    fn every_type_reads_back_what_it_writes_uncompressed() {
+        let cases: [(Type, &[u8], &str); 9] = [
+            (Type::A, &[192, 0, 2, 1], "A 192.0.2.1"),
+            (
+                Type::Aaaa,
+                &[0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1],
+                "AAAA 2001:db8::1",
+            ),
+            (Type::Ptr, b"\x01a\x05local\x00", "PTR a.local."),
+            (Type::Srv, b"\x00\x01\x00\x02\x1f\x90\x01h\x00", "SRV 1 2 8080 h."),
+            (Type::Txt, b"\x03a=1", "TXT \"a=1\""),
+            (Type::Nsec, b"\x01h\x00\x00\x05\x40\x00\x80\x00\x40", "NSEC h. A TXT SRV"),
+            (Type::Unknown(65), b"\xde\xad", "TYPE65 \\# 2 dead"),
+            (Type::Unknown(65), b"", "TYPE65 \\# 0"),
+            (Type::Opt, b"\x00\x04\x00\x00", "OPT \\# 4 00040000"),
+        ];
+        for (rtype, octets, text) in cases {
+            let data = decode(rtype, octets).unwrap();
+            assert_eq!(data.to_string(), text);
+            assert_eq!(data.rtype(), rtype);
+            assert_eq!(data.uncompressed_len(), octets.len());
+            let mut out = [0xa5; 20];
+            assert_eq!(data.write_uncompressed(&mut out), Ok(octets.len()));
+            assert_eq!(&out[..octets.len()], octets);
+            assert!(out[octets.len()..].iter().all(|octet| *octet == 0xa5));
+            if let Some(short) = octets.len().checked_sub(1) {
+                assert_eq!(data.write_uncompressed(&mut out[..short]), Err(Overflow));
+            }
+        }
+    }
+
+    #[test]
+    fn data_must_have_its_length() {
+        let after = Err(Error::Malformed("record data: octets after it"));
+        assert_eq!(decode(Type::A, &[1, 2, 3]), Err(Error::Truncated("A")));
+        assert_eq!(decode(Type::A, &[1, 2, 3, 4, 5]), after);
+        assert_eq!(decode(Type::Aaaa, &[0; 15]), Err(Error::Truncated("AAAA")));
+        assert_eq!(decode(Type::Aaaa, &[0; 17]), after);
+        assert_eq!(decode(Type::Ptr, b""), Err(Error::Truncated("name")));
+        assert_eq!(decode(Type::Ptr, b"\x00\x00"), after);
+        assert_eq!(decode(Type::Srv, &[0; 5]), Err(Error::Truncated("SRV")));
+        assert_eq!(decode(Type::Srv, &[0; 6]), Err(Error::Truncated("name")));
+        assert_eq!(decode(Type::Srv, &[0; 8]), after);
+        assert_eq!(decode(Type::Txt, b"\x05a"), Err(Error::Truncated("TXT string")));
+        assert_eq!(decode(Type::Nsec, b""), Err(Error::Truncated("name")));
+        assert_eq!(decode(Type::Nsec, b"\x00\x00"), Err(Error::Truncated("NSEC window")));
+        assert_eq!(decode(Type::Nsec, b"\x00\x00\x02\x40"), Err(Error::Truncated("NSEC window")));
+        for len in [0, 33] {
+            let mut octets = std::vec![0, 0, len];
+            octets.resize(3 + usize::from(len), 0xff);
+            assert_eq!(decode(Type::Nsec, &octets), Err(Error::Malformed("NSEC window length")));
+        }
+    }
+
+    #[test]
+    fn a_type_window_says_exactly_its_types() {
+        let types = [Type::Srv, Type::Txt, Type::Any];
+        let window = TypeWindow::of(&types);
+        let bitmap = window.as_bitmap();
+        for code in 0..=u16::MAX {
+            let rtype = Type::from(code);
+            assert_eq!(bitmap.contains(rtype), types.contains(&rtype), "{rtype}");
+        }
+        assert_eq!(bitmap.types().collect::<Vec<_>>(), [Type::Txt, Type::Srv, Type::Any]);
+        assert_eq!(bitmap.as_octets().len(), 34);
+        assert_eq!(TypeWindow::of(&[Type::A]).as_bitmap().as_octets(), [0, 1, 0x40]);
+        assert_eq!(TypeWindow::of(&[]).as_bitmap().as_octets(), []);
+        assert_eq!(TypeWindow::of(&[Type::Unknown(256)]).as_bitmap().as_octets(), []);
+    }
+
+    #[test]
+    fn nsec_windows_may_come_in_any_number_and_order() {
+        let octets = b"\x01h\x00\x01\x01\x40\x00\x01\x40\x01\x02\x00\x80";
+        let RecordData::Nsec(nsec) = decode(Type::Nsec, octets).unwrap() else {
+            panic!("not NSEC")
+        };
+        let types = [Type::A, Type::Unknown(257), Type::Unknown(264)];
+        assert!(types.iter().all(|rtype| nsec.types.contains(*rtype)));
+        assert!(!nsec.types.contains(Type::Unknown(258)));
+        assert_eq!(nsec.types.types().count(), 3);
+    }
+
+    #[test]
+    fn the_tie_break_compares_unsigned_octets_with_uncompressed_names() {
+        let compare = |a, b| -> Ordering {
+            let (rtype, a): (Type, &[u8]) = a;
+            decode(rtype, a).unwrap().compare_uncompressed(&decode(rtype, b).unwrap())
+        };
+        // RFC 6762 §8.2.1: 169.254.99.200 lies before 169.254.200.50.
+        assert_eq!(compare((Type::A, &[169, 254, 99, 200]), &[169, 254, 200, 50]), Ordering::Less);
+        assert_eq!(compare((Type::Txt, b"\x01a"), b"\x01a\x01b"), Ordering::Less);
+        assert_eq!(compare((Type::Ptr, b"\x01a\x00"), b"\x01A\x00"), Ordering::Greater);
+        assert_eq!(
+            compare((Type::Srv, b"\0\0\0\0\0\x01\x01a\0"), b"\0\0\0\0\0\x01\x01a\0"),
+            Ordering::Equal
+        );
+
+        let message = b"............\x01a\x05local\x00\x00\x00\x00\x00\x00\x01\x01b\xC0\x0E";
+        let mut r = Reader::new(message);
+        r.take(21, "start").unwrap();
+        let compressed = RecordData::decode(Type::Srv, &mut r).unwrap();
+        let plain = decode(Type::Srv, b"\0\0\0\0\0\x01\x01b\x05local\0").unwrap();
+        assert_eq!(compressed.compare_uncompressed(&plain), Ordering::Equal);
+        assert_eq!(compressed, plain);
+        assert_eq!(compressed.uncompressed_len(), 15);
+    }
+}

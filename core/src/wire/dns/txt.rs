@@ -197,3 +197,82 @@ impl<'b> TxtWriter<'b> {
         out.get(..self.len).map(|octets| Txt { octets }).ok_or(Overflow)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::string::ToString as _;
+    use std::vec::Vec;
+
+    fn txt(octets: &[u8]) -> Txt<'_> {
+        Txt::from_octets(octets).unwrap()
+    }
+
+    #[test]
+    fn nothing_and_one_empty_string_are_equal() {
+        assert_eq!(txt(b""), Txt::EMPTY);
+        assert_eq!(txt(b"").as_octets(), [0]);
+        assert_eq!(Txt::EMPTY.strings().count(), 0);
+        assert_eq!(Txt::EMPTY.to_string(), "\"\"");
+        let mut buffer = [0xa5; 4];
+        assert_eq!(TxtWriter::new(&mut buffer).finish(), Ok(Txt::EMPTY));
+        assert_eq!(TxtWriter::new(&mut []).finish(), Ok(Txt::EMPTY));
+    }
+
+    #[test]
+    fn strings_must_end_with_the_data() {
+        for broken in [&b"\x01"[..], b"\x02a", b"\x01ab", b"\x00\xff"] {
+            assert_eq!(Txt::from_octets(broken), Err(Error::Truncated("TXT string")), "{broken:?}");
+        }
+        let strings: Vec<_> = txt(b"\x00\x01a\x00\x02bc\x00").strings().collect();
+        assert_eq!(strings, [&b"a"[..], b"bc"]);
+    }
+
+    #[test]
+    fn attributes_have_four_states() {
+        let data = txt(b"\x01a\x02b=\x04c=\x00=\x03A=1\x04=a=1\x01=\x03d=x\x03D=y");
+        assert_eq!(data.get(b"a"), Attribute::NoValue);
+        assert_eq!(data.get(b"A"), Attribute::NoValue, "the first one wins");
+        assert_eq!(data.get(b"b"), Attribute::Empty);
+        assert_eq!(data.get(b"C"), Attribute::Value(b"\x00="));
+        assert_eq!(data.get(b"d"), Attribute::Value(b"x"));
+        assert_eq!(data.get(b"e"), Attribute::Absent);
+        assert_eq!(data.get(b""), Attribute::Absent, "a string that begins with = says nothing");
+        let values = [b"a", b"b", b"c", b"e"].map(|key| data.get(key).value());
+        assert_eq!(values, [None, Some(&[][..]), Some(b"\x00="), None]);
+    }
+
+    #[test]
+    fn written_attributes_read_back() {
+        let mut buffer = [0xa5; 32];
+        let mut w = TxtWriter::new(&mut buffer);
+        w.push(b"txtvers", Some(b"1")).push(b"flag", None).push(b"none", Some(b""));
+        w.string(&[b"x", b"=", b"\xff"]);
+        let written = w.finish().unwrap();
+        assert_eq!(written.as_octets(), b"\x09txtvers=1\x04flag\x05none=\x03x=\xff");
+        assert_eq!(written.to_string(), r#""txtvers=1" "flag" "none=" "x=\255""#);
+        let len = written.as_octets().len();
+        assert_eq!(buffer[len..], std::vec![0xa5; 32 - len]);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_reported() {
+        let mut buffer = [0xa5; 300];
+        let fits = |len: usize, room: usize, buffer: &mut [u8]| {
+            let value = std::vec![b'v'; len];
+            let mut w = TxtWriter::new(&mut buffer[..room]);
+            w.push(b"k", Some(&value)).push(b"z", None);
+            w.finish().map(|txt| txt.as_octets().len())
+        };
+        assert_eq!(fits(253, 300, &mut buffer), Ok(258));
+        assert_eq!(fits(254, 300, &mut buffer), Err(Overflow));
+        assert_eq!(fits(253, 258, &mut buffer), Ok(258));
+        assert_eq!(fits(253, 257, &mut buffer), Err(Overflow));
+    }
+
+    #[test]
+    fn text_of_hostile_strings_has_no_control_characters() {
+        let shown = txt(b"\x06\x1b[31m\"\x04\x07\x7f\xc2\x9b").to_string();
+        assert_eq!(shown, r#""\027[31m\"" "\007\127\194\155""#);
+    }
+}

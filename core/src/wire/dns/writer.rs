@@ -377,3 +377,211 @@ fn bucket(hash: u16) -> u8 {
     let [_, low] = hash.to_be_bytes();
     low & 31
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Class, Message, NameBuf, Nsec, Srv, Txt, TypeWindow};
+    use super::*;
+    use crate::wire::cursor::Reader;
+    use core::net::Ipv4Addr;
+    use std::string::ToString as _;
+    use std::vec::Vec;
+
+    fn name(text: &str) -> NameBuf {
+        NameBuf::from_text(text).unwrap()
+    }
+
+    fn record<'a>(owner: &'a NameBuf, data: RecordData<'a>) -> Record<'a> {
+        let name = owner.as_name();
+        Record { name, class: Class::In, cache_flush: true, ttl: 0x0102_0304, data }
+    }
+
+    #[test]
+    fn octets_are_as_the_specification_says() {
+        let (owner, host) = (name("x._t.local"), name("h.local"));
+        let mut buffer = [0xa5; 128];
+        let mut w = MessageWriter::new(&mut buffer, 0, Flags::RESPONSE, Compression::Multicast);
+        let srv = Srv { priority: 1, weight: 2, port: 3, target: host.as_name() };
+        w.answer(&record(&owner, RecordData::Srv(srv))).unwrap();
+        let types = TypeWindow::of(&[Type::A]);
+        let nsec = Nsec { next: host.as_name(), types: types.as_bitmap() };
+        w.additional(&record(&host, RecordData::Nsec(nsec))).unwrap();
+        let len = w.finish().unwrap();
+        let expected = [
+            &b"\x00\x00\x84\x00\x00\x00\x00\x01\x00\x00\x00\x01"[..],
+            b"\x01x\x02_t\x05local\x00\x00\x21\x80\x01\x01\x02\x03\x04\x00\x0a\x00\x01\x00\x02\x00\x03",
+            b"\x01h\xC0\x11",
+            b"\xC0\x28\x00\x2f\x80\x01\x01\x02\x03\x04\x00\x05\xC0\x28\x00\x01\x40",
+        ];
+        assert_eq!(buffer[..len], expected.concat());
+        assert!(buffer[len..].iter().all(|octet| *octet == 0xa5));
+    }
+
+    #[test]
+    fn questions_carry_the_unicast_bit() {
+        let owner = name("a");
+        let mut buffer = [0xa5; 32];
+        let mut w = MessageWriter::new(&mut buffer, 0x1234, Flags::QUERY, Compression::Multicast);
+        assert!(w.is_empty());
+        let (qtype, qclass) = (Type::Any, Class::In);
+        let question = Question { name: owner.as_name(), qtype, qclass, unicast_response: true };
+        w.question(&question).unwrap();
+        w.question(&Question { unicast_response: false, ..question }).unwrap();
+        w.set_flags(Flags::TRUNCATED_QUERY);
+        assert_eq!((w.count(Section::Question), w.is_empty()), (2, false));
+        let len = w.finish().unwrap();
+        let expected = [
+            &b"\x12\x34\x02\x00\x00\x02\x00\x00\x00\x00\x00\x00"[..],
+            b"\x01a\x00\x00\xff\x80\x01\xC0\x0C\x00\xff\x00\x01",
+        ];
+        assert_eq!(buffer[..len], expected.concat());
+    }
+
+    #[test]
+    fn legacy_answers_have_plain_names_in_srv_and_nsec() {
+        let (owner, host) = (name("x._t.local"), name("h.local"));
+        let (mut short, mut long) = ([0; 160], [0; 160]);
+        let write = |buffer: &mut [u8], compression| {
+            let mut w = MessageWriter::new(buffer, 0, Flags::RESPONSE, compression);
+            let srv = Srv { priority: 0, weight: 0, port: 3, target: host.as_name() };
+            w.answer(&record(&owner, RecordData::Ptr(owner.as_name()))).unwrap();
+            w.answer(&record(&owner, RecordData::Srv(srv))).unwrap();
+            let types = TypeWindow::of(&[]);
+            let nsec = Nsec { next: host.as_name(), types: types.as_bitmap() };
+            w.additional(&record(&host, RecordData::Nsec(nsec))).unwrap();
+            w.finish().unwrap()
+        };
+        let short_len = write(&mut short, Compression::Multicast);
+        let long_len = write(&mut long, Compression::LegacyUnicast);
+        let plain = b"\x01h\x05local\x00";
+        let count = |octets: &[u8]| octets.windows(plain.len()).filter(|w| w == plain).count();
+        assert_eq!((count(&short[..short_len]), count(&long[..long_len])), (0, 2));
+        let read = |octets| -> Vec<_> {
+            Message::decode(octets)
+                .unwrap()
+                .records()
+                .map(|(_, r)| r.unwrap().to_string())
+                .collect()
+        };
+        assert_eq!(read(&short[..short_len]), read(&long[..long_len]));
+    }
+
+    #[test]
+    fn a_record_that_does_not_fit_is_left_out_whole_at_every_size() {
+        let owner = name("some.name.local");
+        let txt = Txt::from_octets(b"\x03a=b").unwrap();
+        let data = [
+            RecordData::A(Ipv4Addr::LOCALHOST),
+            RecordData::Ptr(owner.as_name()),
+            RecordData::Txt(txt),
+        ];
+        let ends = [12, 43, 57, 73];
+        for room in 12..80 {
+            let mut buffer = std::vec![0xa5; 100];
+            let mut w =
+                MessageWriter::new(&mut buffer[..room], 0, Flags::RESPONSE, Compression::Multicast);
+            let wrote: Vec<_> =
+                data.iter().map(|data| w.answer(&record(&owner, *data)).is_ok()).collect();
+            let fitting = ends.iter().filter(|end| **end <= room).count() - 1;
+            let first_fits = wrote.iter().take_while(|ok| **ok).count();
+            assert_eq!(first_fits, fitting, "{room} {wrote:?}");
+            let count = w.count(Section::Answer);
+            let len = w.finish().unwrap();
+            assert!(len <= room);
+            assert!(buffer[room..].iter().all(|octet| *octet == 0xa5));
+            let read = Message::decode(&buffer[..len]).unwrap();
+            assert_eq!(read.answers().filter(Result::is_ok).count(), usize::from(count));
+            assert_eq!(read.count(Section::Answer), count);
+        }
+    }
+
+    #[test]
+    fn without_room_for_a_header_there_is_no_message() {
+        for room in 0..12 {
+            let mut buffer = [0xa5; 12];
+            let mut w =
+                MessageWriter::new(&mut buffer[..room], 0, Flags::QUERY, Compression::Multicast);
+            let mark = w.mark();
+            let root = NameBuf::new();
+            assert_eq!(w.answer(&record(&root, RecordData::Txt(Txt::EMPTY))), Err(Overflow));
+            w.rewind(mark);
+            assert_eq!(w.finish(), Err(Overflow));
+            assert_eq!(buffer, [0xa5; 12]);
+        }
+    }
+
+    #[test]
+    fn sections_come_in_order() {
+        let root = NameBuf::new();
+        let mut buffer = [0; 64];
+        let mut w = MessageWriter::new(&mut buffer, 0, Flags::QUERY, Compression::Multicast);
+        let record = record(&root, RecordData::Txt(Txt::EMPTY));
+        let (qtype, qclass) = (Type::Any, Class::In);
+        let question = Question { name: Name::ROOT, qtype, qclass, unicast_response: true };
+        assert_eq!(w.record(Section::Question, &record), Err(Overflow));
+        w.authority(&record).unwrap();
+        assert_eq!(w.question(&question), Err(Overflow));
+        assert_eq!(w.answer(&record), Err(Overflow));
+        w.additional(&record).unwrap();
+        assert_eq!(w.authority(&record), Err(Overflow));
+        assert_eq!(w.finish(), Ok(12 + 12 + 12));
+    }
+
+    #[test]
+    fn rewinding_forgets_names_and_counts() {
+        let names = ["a.local", "b.local", "c.b.local", "d.c.b.local"].map(name);
+        let write = |w: &mut MessageWriter<'_>, name: &NameBuf| {
+            w.additional(&record(name, RecordData::Txt(Txt::EMPTY))).unwrap();
+        };
+        let (mut once, mut twice) = ([0; 256], [0; 256]);
+        let mut w = MessageWriter::new(&mut once, 0, Flags::QUERY, Compression::Multicast);
+        names.iter().for_each(|name| write(&mut w, name));
+        let expected = w.finish().unwrap();
+
+        let mut w = MessageWriter::new(&mut twice, 0, Flags::QUERY, Compression::Multicast);
+        write(&mut w, &names[0]);
+        let mark = w.mark();
+        ["x.local", "c.b.local", "y.z.local"].map(name).iter().for_each(|name| write(&mut w, name));
+        w.rewind(mark);
+        assert_eq!(w.count(Section::Additional), 1);
+        names[1..].iter().for_each(|name| write(&mut w, name));
+        assert_eq!(w.finish(), Ok(expected));
+        assert_eq!(once[..expected], twice[..expected]);
+    }
+
+    #[test]
+    fn a_label_of_another_case_is_not_compressed_away() {
+        let names = ["a.local", "b.LOCAL", "A.local"].map(name);
+        let mut buffer = [0; 128];
+        let mut w = MessageWriter::new(&mut buffer, 0, Flags::QUERY, Compression::Multicast);
+        for name in &names {
+            w.answer(&record(name, RecordData::Txt(Txt::EMPTY))).unwrap();
+        }
+        let len = w.finish().unwrap();
+        let message = Message::decode(&buffer[..len]).unwrap();
+        let read: Vec<_> = message.answers().map(|r| r.unwrap().name.to_string()).collect();
+        assert_eq!(read, ["a.local.", "b.LOCAL.", "A.local."]);
+    }
+
+    #[test]
+    fn many_names_far_into_a_message_still_read_back() {
+        let mut buffer = std::vec![0; 60_000];
+        let mut w = MessageWriter::new(&mut buffer, 0, Flags::QUERY, Compression::Multicast);
+        let padding = [0; 255];
+        let owner = |i: usize| name(&std::format!("n{i}.m{}.local", i % 7));
+        for i in 0..200 {
+            let rdata = &padding[..255];
+            let owner = owner(i);
+            w.answer(&record(&owner, RecordData::Unknown { rtype: Type::Unknown(99), rdata }))
+                .unwrap();
+        }
+        let len = w.finish().unwrap();
+        assert!(len > usize::from(POINTER_END));
+        let mut r = Reader::new(&buffer[..len]);
+        r.take(HEADER_LEN, "header").unwrap();
+        for i in 0..200 {
+            assert_eq!(Record::decode(&mut r).unwrap().name, owner(i));
+        }
+        assert!(r.is_empty());
+    }
+}
