@@ -10,14 +10,13 @@
 #![warn(
     clippy::alloc_instead_of_core,
     clippy::arithmetic_side_effects,
-    clippy::cast_possible_truncation,
     clippy::expect_used,
     clippy::indexing_slicing,
     clippy::panic,
     clippy::std_instead_of_core,
     clippy::unwrap_used
 )]
-#![cfg_attr(not(test), warn(clippy::std_instead_of_alloc))]
+#![cfg_attr(not(test), warn(clippy::cast_possible_truncation, clippy::std_instead_of_alloc))]
 
 #[cfg(test)]
 extern crate std;

@@ -4,8 +4,11 @@
 //! `decode(encode(v)) == v`; work is linear in the input. No state, no time, no heap here.
 
 pub mod cursor;
+pub mod digest;
 pub mod dns;
+mod json;
 pub mod peer_id;
+pub mod record;
 pub mod text;
 pub mod unix_time;
 pub mod url;

@@ -149,10 +149,11 @@ impl Url {
     #[must_use]
     pub fn port(&self) -> u16 {
         let written = self.parts().port.and_then(|port| parse_port(port).ok());
-        written.unwrap_or(match self.scheme() {
+        let default = match self.scheme() {
             Scheme::Http => 80,
             Scheme::Https => 443,
-        })
+        };
+        written.unwrap_or(default)
     }
 
     /// Host and port as they are written, for the `Host` header.
@@ -331,15 +332,15 @@ fn is_segment(segment: &str) -> bool {
 pub enum AddressClass {
     /// 127/8 and `::1`.
     Loopback,
-    /// 0/8, 240/4, broadcast, `::`, multicast, and IPv6 outside 2000::/3, fc00::/7 and fe80::/10.
+    /// 0/8, 240/4, broadcast, `::`, multicast, and IPv6 outside `2000::/3`, `fc00::/7` and `fe80::/10`.
     Unusable,
-    /// Where clouds keep a machine's credentials: 169.254.169.254, fd00:ec2::254, 100.100.100.200.
+    /// Where clouds keep a machine's credentials: 169.254.169.254, `fd00:ec2::254`, 100.100.100.200.
     Metadata,
     /// 169.254/16.
     LinkLocalV4,
     /// `fe80::/10`.
     LinkLocalV6,
-    /// RFC 1918, 100.64/10 (RFC 6598) and fc00::/7 (RFC 4193).
+    /// RFC 1918, 100.64/10 (RFC 6598) and `fc00::/7` (RFC 4193).
     Private,
     /// Everything else.
     Global,
