@@ -1,1 +1,2 @@
 //! The std runtime.
+pub mod fetch;

@@ -1,0 +1,5 @@
+//! Fetching what was found: manifest, then artifacts, verified before they get their names.
+
+pub mod http;
+pub mod output;
+pub mod part;
