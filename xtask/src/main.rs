@@ -1,3 +1,57 @@
-//! The project tasks.
+//! The project's tasks, as `cargo xtask TASK`.
+//!
+//! Each task says what it does and how long its steps took, installs what it needs where it may, and
+//! otherwise names the command that would. A task ends with exit code 1 when anything in it failed.
+#![forbid(unsafe_code)]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a task talks to the terminal")]
 
-fn main() {}
+mod bare;
+mod ci;
+mod demo;
+mod error;
+mod install;
+mod steps;
+mod test;
+mod tidy;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+pub(crate) use error::Error;
+
+/// The tasks of the Phase discovery project.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", disable_help_subcommand = true)]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// Show the main job: announce a signed sample image, discover, fetch and verify it.
+    Demo(demo::Options),
+    /// Run all tests, after installing what they need.
+    Test(test::Options),
+    /// Run every check of a change: format, lints, documents, tests, bare targets, licences.
+    Ci,
+    /// Check the house rules that no compiler knows.
+    Tidy(tidy::Options),
+}
+
+fn main() -> ExitCode {
+    let outcome = match Arguments::parse().task {
+        Task::Demo(options) => demo::run(&options),
+        Task::Test(options) => test::run(&options),
+        Task::Ci => ci::run(),
+        Task::Tidy(options) => tidy::run(&options),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

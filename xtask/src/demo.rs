@@ -1,0 +1,266 @@
+//! `cargo xtask demo`: the main job, from nothing.
+//!
+//! Makes a small sample image, starts a provider on a free port with an identity of its own, and then
+//! does what a booting machine does: discovers over multicast DNS, fetches, verifies. Needs no
+//! privilege. Where the machine has no network but loopback, everything runs over that.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use phase_tests::process::{Finished, Process, Stream, wait_for_tcp, workspace_root};
+
+use crate::Error;
+use crate::steps::{cargo, command, step};
+
+/// How to show it.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Options {
+    /// Leave the provider running and print commands to try.
+    #[arg(long)]
+    keep: bool,
+    /// Use this network interface instead of every usable one.
+    #[arg(long, value_name = "IF")]
+    interface: Option<String>,
+}
+
+/// Octets of the sample kernel: enough for a transfer of many packets.
+const KERNEL_LEN: usize = 4 << 20;
+
+/// Octets of the sample initramfs.
+const INITRAMFS_LEN: usize = 1 << 20;
+
+const CHANNEL: &str = "stable";
+
+/// A discovery or a download takes milliseconds; this ends one that hangs.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What the steps share.
+struct Scene {
+    programs: PathBuf,
+    directory: PathBuf,
+    interface: Option<String>,
+    architecture: &'static str,
+}
+
+/// Runs the demonstration.
+pub(crate) fn run(options: &Options) -> Result<(), Error> {
+    command("build the programs", cargo(&["build", "--locked", "-p", "phase-provider", "--bins"]))?;
+    let base = workspace_root().join("target/demo");
+    fs::create_dir_all(&base).map_err(|e| Error::os("make target/demo", e))?;
+    let temporary =
+        tempfile::tempdir_in(&base).map_err(|e| Error::os("make a directory for the demo", e))?;
+    let mut scene = Scene {
+        programs: workspace_root().join("target/debug"),
+        directory: temporary.path().to_path_buf(),
+        interface: options.interface.clone(),
+        architecture: architecture(),
+    };
+    if scene.interface.is_none() && only_loopback() {
+        println!("    no network interface but loopback is up: using that one");
+        scene.interface = Some("lo".to_owned());
+    }
+    step("make a sample image", || scene.make_image())?;
+    let (mut provider, port) = scene.start_provider()?;
+    let peer_id = scene.peer_id()?;
+    let outcome = scene.discover_fetch_verify(&peer_id);
+    if let Err(error) = outcome {
+        println!("--- what the provider said ---\n{}", provider.output(Stream::Stderr));
+        return Err(error);
+    }
+    println!("\nDiscovered, fetched and verified: the copy is the image, octet for octet.");
+    if options.keep {
+        return scene.keep(&mut provider, port, &peer_id);
+    }
+    step("stop the provider (it says goodbye on the network)", || {
+        let finished = provider.terminate()?;
+        expect_code("phase-provider", &finished, 0)
+    })
+}
+
+impl Scene {
+    fn make_image(&self) -> Result<(), Error> {
+        let image = self.image();
+        let failed = |e| Error::os(format!("write {}", image.display()), e);
+        fs::create_dir_all(&image).map_err(failed)?;
+        fs::write(image.join("vmlinuz"), sample(KERNEL_LEN, 1)).map_err(failed)?;
+        fs::write(image.join("initramfs.img"), sample(INITRAMFS_LEN, 2)).map_err(failed)?;
+        fs::write(image.join("cmdline"), "console=ttyAMA0 quiet\n").map_err(failed)?;
+        fs::write(image.join("version"), "2026.1\n").map_err(failed)?;
+        println!("    {CHANNEL}/{}: vmlinuz, initramfs.img, cmdline, version", self.architecture);
+        Ok(())
+    }
+
+    fn start_provider(&self) -> Result<(Process, u16), Error> {
+        let port = free_port()?;
+        let mut serve = self.program("phase-provider");
+        serve.arg("serve").arg("--artifacts").arg(self.directory.join("artifacts"));
+        serve.args(["--name", "demo", "--listen", &format!("0.0.0.0:{port}")]);
+        serve.arg("--state-dir").arg(self.state());
+        self.on_interface(&mut serve);
+        let provider = step("start a provider", || {
+            println!("    $ {}", shown(&serve));
+            let provider = Process::spawn(serve)?;
+            wait_for_tcp((Ipv4Addr::LOCALHOST, port).into())?;
+            Ok(provider)
+        })?;
+        Ok((provider, port))
+    }
+
+    fn peer_id(&self) -> Result<String, Error> {
+        let mut show = self.program("phase-provider");
+        show.args(["key", "show", "--state-dir"]).arg(self.state());
+        let finished = self.said("ask for the provider's peer id", show, 0)?;
+        Ok(finished.stdout.trim().to_owned())
+    }
+
+    fn discover_fetch_verify(&self, peer_id: &str) -> Result<(), Error> {
+        let wanted = ["--channel", CHANNEL, "--arch", self.architecture, "--trust", peer_id];
+        let mut discover = self.program("phase-discover");
+        discover.args(wanted).arg("--json");
+        self.on_interface(&mut discover);
+        self.said("discover it over multicast DNS", discover, 0)?;
+
+        let fetched = self.directory.join("fetched");
+        let mut fetch = self.program("phase-fetch");
+        fetch.args(wanted).arg("--output").arg(&fetched);
+        self.on_interface(&mut fetch);
+        self.said("discover again, fetch the image, check every digest", fetch, 0)?;
+
+        let mut verify = self.program("phase-verify");
+        verify.arg(fetched.join("manifest.json")).arg("--artifacts").arg(&fetched);
+        verify.args(["--trust", peer_id]);
+        self.said("verify what was fetched", verify, 0)?;
+
+        let copies = [("vmlinuz", "kernel"), ("initramfs.img", "initramfs")];
+        copies.iter().try_for_each(|(original, copy)| {
+            same_octets(&self.image().join(original), &fetched.join(copy))
+        })
+    }
+
+    fn keep(&self, provider: &mut Process, port: u16, peer_id: &str) -> Result<(), Error> {
+        let wanted = format!("--channel {CHANNEL} --arch {}", self.architecture);
+        let interface =
+            self.interface.as_ref().map_or_else(String::new, |name| format!(" --interface {name}"));
+        let programs = self.programs.display();
+        println!(
+            "\nThe provider keeps running (pid {}); Ctrl-C ends it. To try in another terminal:\n\n\
+             {programs}/phase-discover {wanted} --trust {peer_id}{interface} --json\n\
+             {programs}/phase-discover {wanted}{interface} --explain --watch\n\
+             {programs}/phase-fetch {wanted} --trust {peer_id}{interface} --output image\n\
+             {programs}/phase-provider status --state-dir {}\n\
+             avahi-browse -rpt _phase-image._tcp\n\
+             curl http://127.0.0.1:{port}/\n",
+            provider.pid(),
+            self.state().display()
+        );
+        while !provider.has_ended()? {
+            std::thread::sleep(Duration::from_millis(200));
+        }
+        Ok(())
+    }
+
+    /// Runs a command to its end and shows what it said.
+    fn said(&self, what: &str, command: Command, code: i32) -> Result<Finished, Error> {
+        step(what, || {
+            let line = shown(&command);
+            println!("    $ {line}");
+            let finished = Process::spawn(command)?.wait(PATIENCE)?;
+            for text in finished.stdout.lines().chain(finished.stderr.lines()) {
+                println!("    | {text}");
+            }
+            expect_code(&line, &finished, code)?;
+            Ok(finished)
+        })
+    }
+
+    fn program(&self, name: &str) -> Command {
+        let mut command = Command::new(self.programs.join(name));
+        // Nothing of this user's own configuration belongs in a demonstration.
+        command.env("HOME", &self.directory).env_remove("XDG_CONFIG_HOME");
+        command.current_dir(workspace_root());
+        command
+    }
+
+    fn on_interface(&self, command: &mut Command) {
+        if let Some(name) = &self.interface {
+            command.args(["--interface", name]);
+        }
+    }
+
+    fn image(&self) -> PathBuf {
+        self.directory.join("artifacts").join(CHANNEL).join(self.architecture)
+    }
+
+    fn state(&self) -> PathBuf {
+        self.directory.join("state")
+    }
+}
+
+fn architecture() -> &'static str {
+    if cfg!(target_arch = "aarch64") { "arm64" } else { "x86_64" }
+}
+
+/// Octets that do not repeat within a file and differ between `stream`s: a multiplicative generator.
+fn sample(len: usize, stream: u64) -> Vec<u8> {
+    let mut state = stream.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut octets = Vec::with_capacity(len);
+    while octets.len() < len {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        octets.extend_from_slice(&(state >> 16).to_le_bytes()[..4]);
+    }
+    octets.truncate(len);
+    octets
+}
+
+/// A port that was free a moment ago.
+fn free_port() -> Result<u16, Error> {
+    let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0));
+    let address = listener.and_then(|listener| listener.local_addr());
+    address.map(|a| a.port()).map_err(|e| Error::os("find a free TCP port", e))
+}
+
+/// Whether no interface but loopback is up and knows multicast; unknown counts as no.
+fn only_loopback() -> bool {
+    const UP: u32 = 0x1;
+    const LOOPBACK: u32 = 0x8;
+    const MULTICAST: u32 = 0x1000;
+    let Ok(interfaces) = fs::read_dir("/sys/class/net") else { return false };
+    !interfaces.flatten().any(|interface| {
+        let text = fs::read_to_string(interface.path().join("flags")).unwrap_or_default();
+        let flags = u32::from_str_radix(text.trim().trim_start_matches("0x"), 16).unwrap_or(0);
+        flags & (UP | LOOPBACK | MULTICAST) == UP | MULTICAST
+    })
+}
+
+fn expect_code(what: &str, finished: &Finished, code: i32) -> Result<(), Error> {
+    if finished.code() == code {
+        return Ok(());
+    }
+    let found = format!("exit code {} instead of {code}\n{}", finished.code(), finished.stderr);
+    Err(Error::Unexpected { what: format!("`{what}`"), found })
+}
+
+fn same_octets(original: &Path, copy: &Path) -> Result<(), Error> {
+    let read =
+        |path: &Path| fs::read(path).map_err(|e| Error::os(format!("read {}", path.display()), e));
+    if read(original)? == read(copy)? {
+        return Ok(());
+    }
+    let found = format!("differs from {}", original.display());
+    Err(Error::Unexpected { what: copy.display().to_string(), found })
+}
+
+/// A command line as a person would type it.
+fn shown(command: &Command) -> String {
+    let root = format!("{}/", workspace_root().display());
+    let mut text = command.get_program().to_string_lossy().replace(&root, "");
+    for argument in command.get_args() {
+        // Writing into a String cannot fail.
+        let _ = write!(text, " {}", argument.to_string_lossy().replace(&root, ""));
+    }
+    text
+}
