@@ -17,12 +17,14 @@ use crate::wire::open_enum;
 
 mod message;
 mod name;
+mod name_buf;
 mod rdata;
 mod txt;
 mod writer;
 
 pub use message::{AllRecords, Message, Questions, Records};
-pub use name::{InlineName, Labels, Name, NameBuf};
+pub use name::{Labels, Name};
+pub use name_buf::{InlineName, NameBuf};
 pub use rdata::{Nsec, RecordData, Srv, TypeBitmap, TypeWindow};
 pub use txt::{Attribute, Strings, Txt, TxtWriter};
 pub use writer::{Compression, Mark, MessageWriter};
