@@ -1,2 +1,11 @@
-//! The std runtime.
+//! The std runtime: sockets, files, clock, entropy, HTTP and command lines around the machines of `phase-core`.
+//!
+//! Every protocol decision is made in the core; [`driver`] only carries octets, links and time to it.
+#![forbid(unsafe_code)]
+
+pub mod cli;
+pub mod clock;
+pub mod driver;
+pub mod exit;
 pub mod fetch;
+pub mod net;

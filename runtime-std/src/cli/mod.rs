@@ -1,0 +1,4 @@
+//! Command lines: what the flags are called, what they mean and what is printed.
+
+pub mod common;
+pub mod text;
