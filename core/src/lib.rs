@@ -27,6 +27,7 @@ mod log;
 pub mod machine;
 pub mod mdns;
 pub mod rng;
+pub mod select;
 pub mod stats;
 pub mod time;
 pub mod wire;

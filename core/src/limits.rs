@@ -60,6 +60,18 @@ pub const TRUST_LINES: usize = 64;
 /// Octets of one line of a trust file.
 pub const TRUST_LINE_MAX: usize = 256;
 
+/// Keys of a trust store.
+pub const TRUST_KEYS: usize = 32;
+
+/// Channels that a trust store names.
+pub const TRUST_CHANNELS: usize = 16;
+
+/// Fallback URLs of a trust store.
+pub const TRUST_FALLBACKS: usize = 4;
+
+/// Signers whose latest text a client remembers in one discovery.
+pub const SIGNERS: usize = 32;
+
 /// Candidates kept by a client in one discovery.
 pub const CANDIDATES: usize = 16;
 

@@ -10,6 +10,7 @@ mod json;
 pub mod peer_id;
 pub mod record;
 pub mod text;
+pub mod trust;
 pub mod unix_time;
 pub mod url;
 

@@ -12,7 +12,7 @@
 //! A manifest's path ends in `/manifest.json`. There is no user, query, fragment, percent sign, zone id,
 //! or any octet that is not ASCII. Reading and printing are the identity.
 //! Spec: a subset of RFC 3986 §3; IPv6 text as RFC 5952 §4.
-//! Not here: which addresses may be used (`select::carrier`), and resolving names.
+//! Not here: which addresses may be used ([`crate::select::carrier`]), and resolving names.
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
