@@ -63,6 +63,12 @@ pub fn unix_time() -> UnixTime {
     UnixTime(read(ClockId::CLOCK_REALTIME).as_secs())
 }
 
+/// The wall clock as time since 1970, for comparing with time stamps of files.
+#[must_use]
+pub fn since_epoch() -> Duration {
+    read(ClockId::CLOCK_REALTIME)
+}
+
 /// Zero when the clock cannot be read, which no supported system does, or shows a time before its epoch.
 fn read(clock: ClockId) -> Duration {
     clock_gettime(clock).map_or(Duration::ZERO, |time| {

@@ -3,6 +3,7 @@
 //! Every protocol decision is made in the core; [`driver`] only carries octets, links and time to it.
 #![forbid(unsafe_code)]
 
+pub mod artifacts;
 pub mod cli;
 pub mod clock;
 pub mod driver;

@@ -1,0 +1,64 @@
+//! The version of an image: its file `version`, or else the newest modification time as `YYYY.MM.DD` (UTC).
+
+use std::time::Duration;
+
+/// Octets of a version: formats 1.1.
+const VERSION_MAX: usize = 32;
+
+/// Whether `text` may be a version: 1 to 32 of `[A-Za-z0-9._+~-]`.
+#[must_use]
+pub fn is_version(text: &str) -> bool {
+    (1..=VERSION_MAX).contains(&text.len())
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._+~-".contains(&b))
+}
+
+/// The UTC date of `time` (since 1970) as `YYYY.MM.DD`.
+#[must_use]
+pub fn date_version(time: Duration) -> String {
+    let days = time.as_secs() / 86_400;
+    let (year, month, day) = civil(days);
+    format!("{year:04}.{month:02}.{day:02}")
+}
+
+/// Year, month and day of the proleptic Gregorian calendar, `days` after 1970-01-01.
+/// Counts from 1 March, so that the leap day is the last of its year.
+fn civil(days: u64) -> (u64, u64, u64) {
+    let days = days + 719_468;
+    let era = days / 146_097;
+    let day_of_era = days % 146_097;
+    let year_of_era =
+        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted_month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
+    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
+    (year_of_era + era * 400 + u64::from(month <= 2), month, day)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates_follow_the_calendar() {
+        let check = |seconds, expected| {
+            assert_eq!(date_version(Duration::from_secs(seconds)), expected);
+        };
+        check(0, "1970.01.01");
+        check(951_782_399, "2000.02.28");
+        check(951_782_400, "2000.02.29");
+        check(951_868_800, "2000.03.01");
+        check(1_764_158_400, "2025.11.26");
+        check(4_107_542_399, "2100.02.28");
+        check(4_107_542_400, "2100.03.01");
+    }
+
+    #[test]
+    fn versions_have_a_closed_charset() {
+        assert!(is_version("2025.11.26"));
+        assert!(is_version("6.1.0-rc1+deb~2_x"));
+        for bad in ["", "1 2", "1/2", "ü", &"1".repeat(33)] {
+            assert!(!is_version(bad), "{bad:?}");
+        }
+    }
+}
