@@ -9,4 +9,6 @@ pub mod clock;
 pub mod driver;
 pub mod exit;
 pub mod fetch;
+pub mod http;
 pub mod net;
+pub mod status;

@@ -137,11 +137,11 @@ mod tests {
         let first = observe(0, &images);
         assert_eq!((first.unsettled, first.look_again), (vec![id.clone()], Some(SETTLE)));
         assert_eq!(observe(499, &images).settled, []);
-        assert_eq!(observe(500, &images).settled, [id.clone()]);
+        assert_eq!(observe(500, &images).settled, vec![id.clone()]);
         assert_eq!(observe(600, &images), Observed::default());
         fs::write(file.path(), "changed").unwrap();
-        assert_eq!(observe(700, &found(file.path())).unsettled, [id.clone()]);
-        assert_eq!(observe(1200, &found(file.path())).settled, [id.clone()]);
+        assert_eq!(observe(700, &found(file.path())).unsettled, vec![id.clone()]);
+        assert_eq!(observe(1200, &found(file.path())).settled, vec![id.clone()]);
         assert_eq!(observe(1300, &[]).gone, [id]);
     }
 
