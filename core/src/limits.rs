@@ -80,3 +80,16 @@ pub const CANDIDATES_PER_SOURCE: usize = 2;
 
 /// Ed25519 verifications in one discovery: each costs 1 to 2 ms on a small core.
 pub const VERIFICATIONS: usize = 64;
+
+/// Interfaces whose records are kept apart: each may have a link of either family.
+pub const INTERFACES: usize = LINKS / 2;
+
+/// Queriers that are owed an answer later: past them a query is answered by multicast, without waiting for
+/// more known answers.
+pub const PENDING_QUERIES: usize = 64;
+
+/// RFC 6762 §7.2: packets of known answers that one querier is waited for.
+pub const KNOWN_ANSWER_PACKETS: u8 = 16;
+
+/// Responses to legacy queries that are kept for the next query with the same octets.
+pub const REPLIES_KEPT: usize = 8;

@@ -40,6 +40,32 @@ stats! {
     wrong_source_port,
     /// Datagrams for a link that is not up.
     unknown_link,
+    /// Unicast responses dropped: nothing was asked in the last two seconds, or off-link (RFC 6762 §6, §11).
+    unsolicited,
+    /// Own multicasts heard again, by loopback, another interface or a reflector (RFC 6762 §14).
+    own_heard,
+    /// Links refused: too many at once.
+    links_refused,
+    /// Unicast responses sent.
+    replies_sent,
+    /// Probes sent (RFC 6762 §8.1).
+    probes_sent,
+    /// Probes of others answered in defence of a name (RFC 6762 §8.1).
+    defences,
+    /// Simultaneous probes lost (RFC 6762 §8.2).
+    ties_lost,
+    /// Conflicts seen (RFC 6762 §8.1, §9).
+    conflicts,
+    /// Names given up for the next one (RFC 6762 §9).
+    renames,
+    /// Answers left out because the querier has them (RFC 6762 §7.1).
+    known_answers,
+    /// Answers left out because another host gave them (RFC 6762 §7.4).
+    duplicate_answers_suppressed,
+    /// Queries answered without their own delay: too many queriers are waiting.
+    queries_not_held,
+    /// Events dropped: the user did not take them.
+    events_lost,
 }
 
 /// Adds one to a counter.
