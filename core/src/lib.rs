@@ -21,6 +21,7 @@
 #[cfg(test)]
 extern crate std;
 
+pub mod client;
 pub mod identity;
 pub mod limits;
 mod log;

@@ -93,3 +93,33 @@ pub const KNOWN_ANSWER_PACKETS: u8 = 16;
 
 /// Responses to legacy queries that are kept for the next query with the same octets.
 pub const REPLIES_KEPT: usize = 8;
+
+/// Service instances a querier remembers, on all interfaces together.
+pub const INSTANCES: usize = 24;
+
+/// Service instances a querier remembers from one source address.
+pub const INSTANCES_PER_SOURCE: usize = 12;
+
+/// Hosts under `local` whose addresses a querier keeps.
+pub const HOSTS: usize = 4;
+
+/// Addresses a querier keeps of one host.
+pub const ADDRESSES_PER_HOST: usize = 4;
+
+/// Octets of a host name that a querier resolves; longer ones are reached by the address their advert came from.
+pub const HOST_NAME_MAX: usize = 128;
+
+/// One-shot queries that may be answered at one time.
+pub const ONE_SHOTS: usize = 48;
+
+/// Follow-up questions per second: a flood of instance names makes no flood of questions.
+pub const FOLLOW_UPS_PER_SECOND: u8 = 32;
+
+/// Seconds a record is kept at most, whatever its TTL says; it is refreshed before.
+pub const CACHE_TTL_MAX: u32 = 24 * 60 * 60;
+
+/// Verifications for adverts from one source address in one discovery.
+pub const VERIFICATIONS_PER_SOURCE: u8 = 16;
+
+/// Source addresses whose verifications are counted by themselves.
+pub const VERIFICATION_SOURCES: usize = 16;

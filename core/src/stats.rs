@@ -40,7 +40,7 @@ stats! {
     wrong_source_port,
     /// Datagrams for a link that is not up.
     unknown_link,
-    /// Unicast responses dropped: nothing was asked in the last two seconds, or off-link (RFC 6762 §6, §11).
+    /// Unicast responses dropped: they answer nothing that was asked in the last seconds (RFC 6762 §6, §11).
     unsolicited,
     /// Own multicasts heard again, by loopback, another interface or a reflector (RFC 6762 §14).
     own_heard,
@@ -66,6 +66,20 @@ stats! {
     queries_not_held,
     /// Events dropped: the user did not take them.
     events_lost,
+    /// Records skipped: malformed.
+    malformed_records,
+    /// Service instances not kept: there are too many, or too many of one source.
+    instances_over_limit,
+    /// Questions not sent: another host asked them a moment before (RFC 6762 §7.3).
+    questions_suppressed,
+    /// Signatures verified.
+    verifications,
+    /// Adverts not judged: too many signatures were verified already.
+    verifications_over_limit,
+    /// Adverts ignored: for another channel or architecture, or of another version of the format.
+    adverts_not_wanted,
+    /// Adverts not kept: every candidate kept is worth more.
+    candidates_over_limit,
 }
 
 /// Adds one to a counter.

@@ -1,11 +1,13 @@
 //! Multicast DNS and DNS-SD behaviour (RFC 6762, RFC 6763).
 //!
-//! [`service`]: the names; `responder`: the provider's half.
+//! [`service`]: the names; `responder`: the provider's half; `querier` and `cache`: the client's.
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use crate::machine::Family;
 
+pub(crate) mod cache;
+pub(crate) mod querier;
 pub(crate) mod responder;
 pub mod service;
 

@@ -1,0 +1,305 @@
+//! Judges the TXT records that a querier sees, and keeps the candidates.
+//!
+//! Octets that were judged are not judged again. Verifying a signature is the only step that costs; at most
+//! [`VERIFICATIONS`] are done in one discovery, and at most [`VERIFICATIONS_PER_SOURCE`] for one source. A client that
+//! watches begins a discovery every minute.
+
+use core::net::IpAddr;
+use core::time::Duration;
+
+use heapless::Vec;
+
+use super::candidate::{Candidate, Candidates, Found, News};
+use crate::limits::{VERIFICATION_SOURCES, VERIFICATIONS, VERIFICATIONS_PER_SOURCE};
+use crate::machine::{Network, Wake};
+use crate::mdns::cache::{TextDigest, Worth};
+use crate::mdns::querier::{HostName, Judgement, Listener, Sighting};
+use crate::select::{self, Accepted, Carrier, Context, Memory, Refusal, Stale};
+use crate::stats::{Stats, count};
+use crate::time::{Instant, UnixTime};
+use crate::wire::dns::Txt;
+use crate::wire::record::{self, Arch, Channel, Received, SignedAdvert};
+use crate::wire::trust::Trust;
+use crate::wire::url::Host;
+
+/// What one discovery takes when a client watches.
+const DISCOVERY: Duration = Duration::from_secs(60);
+
+/// What is wanted and whom the client believes.
+#[derive(Debug)]
+pub(super) struct Law {
+    pub(super) channel: Channel,
+    pub(super) arch: Arch,
+    pub(super) trust: Trust,
+    pub(super) insecure: bool,
+    pub(super) allow_loopback: bool,
+    pub(super) stale: Stale,
+    /// What the clock said, and when it was read.
+    pub(super) clock: Option<(UnixTime, Instant)>,
+    pub(super) watching: bool,
+}
+
+impl Law {
+    pub(super) fn context<'a>(&'a self, networks: &'a [Network]) -> Context<'a> {
+        Context {
+            channel: &self.channel,
+            arch: &self.arch,
+            trust: &self.trust,
+            insecure: self.insecure,
+            stale: self.stale,
+            carrier: Carrier::Lan { networks },
+            allow_loopback: self.allow_loopback,
+        }
+    }
+
+    /// What the clock says.
+    fn unix_time(&self, now: Instant) -> Option<UnixTime> {
+        self.clock.map(|(time, read_at)| time.plus(now.since(read_at).as_secs()))
+    }
+}
+
+/// Signatures that may still be verified.
+#[derive(Debug)]
+struct Budget {
+    since: Instant,
+    left: usize,
+    spent: Vec<(IpAddr, u8), VERIFICATION_SOURCES, u8>,
+}
+
+impl Budget {
+    /// Takes one verification for an advert from `source`; false when none is left.
+    fn take(&mut self, now: Instant, source: IpAddr, watching: bool) -> bool {
+        if watching && now.since(self.since) >= DISCOVERY {
+            *self = Self { since: now, left: VERIFICATIONS, spent: Vec::new() };
+        }
+        let Some(left) = self.left.checked_sub(1) else { return false };
+        let known = self.spent.iter_mut().find(|(ip, _)| *ip == source);
+        let Some((_, spent)) = known else {
+            self.left = left;
+            // Sources that are not counted for themselves still count together.
+            let _ = self.spent.push((source, 1));
+            return true;
+        };
+        if *spent >= VERIFICATIONS_PER_SOURCE {
+            return false;
+        }
+        *spent = spent.saturating_add(1);
+        self.left = left;
+        true
+    }
+}
+
+/// Judges adverts.
+#[derive(Debug)]
+pub(super) struct Jury {
+    pub(super) law: Law,
+    pub(super) memory: Memory,
+    pub(super) candidates: Candidates,
+    budget: Budget,
+    pub(super) stats: Stats,
+}
+
+impl Jury {
+    pub(super) fn new(now: Instant, law: Law, memory: Memory) -> Self {
+        let budget = Budget { since: now, left: VERIFICATIONS, spent: Vec::new() };
+        let candidates = Candidates::new();
+        Self { law, memory, candidates, budget, stats: Stats::default() }
+    }
+
+    /// Whether anything is accepted.
+    pub(super) fn is_satisfied(&self) -> bool {
+        self.candidates.iter().any(Candidate::is_accepted)
+    }
+
+    /// Judges again what the addresses of an interface decide: an address that was not on the link may be by now.
+    pub(super) fn handle_networks(&mut self, now: Instant, interface: u32, networks: &[Network]) {
+        let Self { law, memory, candidates, .. } = self;
+        let context = law.context(networks);
+        for candidate in candidates.iter_mut().filter(|c| c.link().interface == interface) {
+            let Err(Refusal::Policy(_)) = candidate.verdict() else { continue };
+            let verdict = match candidate.claim() {
+                Some(Received::Signed(signed)) => select::review(signed, &context, memory),
+                Some(Received::Unsigned(legacy)) => select::judge_unsigned(legacy, &context),
+                None => continue,
+            };
+            candidate.set_verdict(verdict);
+            candidate.expires_at = expiry(now, law, memory, candidate);
+        }
+    }
+
+    /// Refuses what is too old by now.
+    pub(super) fn handle_timeout(&mut self, now: Instant) {
+        if let Some(time) = self.law.unix_time(now) {
+            self.memory.clock.advance(time);
+        }
+        let due = |c: &Candidate| c.expires_at.is_some_and(|at| at <= now);
+        for candidate in self.candidates.iter_mut().filter(|candidate| due(candidate)) {
+            candidate.expires_at = None;
+            if candidate.is_accepted() {
+                candidate.set_verdict(Err(Refusal::Expired));
+            }
+        }
+    }
+
+    /// When to run [`handle_timeout`](Self::handle_timeout).
+    pub(super) fn next_wake(&self) -> Option<Wake> {
+        let next = self.candidates.iter().filter_map(|candidate| candidate.expires_at).min();
+        next.map(|at| Wake { at, why: "to refuse an advert that expires" })
+    }
+
+    /// Judges octets that were not seen before.
+    fn judge(
+        &mut self,
+        found: &Found<'_>,
+        networks: &[Network],
+        received: Result<Received, record::Error>,
+    ) -> Judgement {
+        let context = self.law.context(networks);
+        let (claim, verdict) = match received {
+            Err(error) => (None, Err(error.into())),
+            Ok(Received::Unsigned(legacy)) => {
+                let verdict = select::judge_unsigned(&legacy, &context);
+                (Some(Received::Unsigned(legacy)), verdict)
+            }
+            Ok(Received::Signed(signed)) => {
+                if see_same(&mut self.candidates, found, &signed) {
+                    return Judgement { worth: Worth::Verified, ..NOTHING };
+                }
+                let costs = context.classify(&signed).is_ok();
+                let (now, source) = (found.now, found.remote.ip());
+                if costs && !self.budget.take(now, source, self.law.watching) {
+                    count!(self.stats, verifications_over_limit);
+                    return NOTHING;
+                }
+                if costs {
+                    count!(self.stats, verifications);
+                }
+                let verdict = select::judge(&signed, &context, &mut self.memory);
+                (Some(Received::Signed(signed)), verdict)
+            }
+        };
+        self.keep(found, claim, verdict, networks)
+    }
+
+    fn keep(
+        &mut self,
+        found: &Found<'_>,
+        claim: Option<Received>,
+        verdict: Result<Accepted, Refusal>,
+        networks: &[Network],
+    ) -> Judgement {
+        let worth = if verdict.is_ok() { Worth::Verified } else { Worth::Refused };
+        let equivocates = verdict == Err(Refusal::Equivocation);
+        let host = claim.as_ref().filter(|_| verdict.is_ok()).and_then(local_host);
+        let Ok(supersedes) = self.candidates.insert(found, claim, verdict) else {
+            count!(self.stats, candidates_over_limit);
+            return NOTHING;
+        };
+        if equivocates {
+            self.review(networks);
+        }
+        let Self { law, memory, candidates, .. } = self;
+        if let Some(candidate) = candidates.by_digest(found.digest) {
+            candidate.expires_at = expiry(found.now, law, memory, candidate);
+        }
+        Judgement { worth, supersedes, host }
+    }
+
+    /// Judges what was accepted again: its signer contradicted itself.
+    fn review(&mut self, networks: &[Network]) {
+        let Self { law, memory, candidates, .. } = self;
+        let context = law.context(networks);
+        for candidate in candidates.iter_mut().filter(|candidate| candidate.is_accepted()) {
+            let Some(signed) = candidate.signed() else { continue };
+            if let Err(refusal @ Refusal::Equivocation) = select::review(signed, &context, memory) {
+                candidate.set_verdict(Err(refusal));
+                candidate.expires_at = None;
+            }
+        }
+    }
+
+    /// Whether the record is about what is wanted. Strings are compared as they stand, but for the two names that
+    /// some architectures have.
+    fn is_wanted(&self, txt: &Txt<'_>) -> bool {
+        let value = |key: &[u8]| txt.get(key).value().and_then(|v| core::str::from_utf8(v).ok());
+        let version = matches!(value(b"txtvers"), None | Some("1"));
+        let channel = value(b"channel").is_some_and(|text| text == self.law.channel.as_str());
+        let arch = value(b"arch").and_then(|text| Arch::canonical(text).ok());
+        version && channel && arch.is_some_and(|arch| arch == self.law.arch)
+    }
+}
+
+const NOTHING: Judgement = Judgement { worth: Worth::Nothing, supersedes: None, host: None };
+
+impl Listener for Jury {
+    fn text(&mut self, seen: &Sighting<'_>, txt: &Txt<'_>) -> Judgement {
+        let found = Found {
+            now: seen.now,
+            link: seen.link,
+            remote: seen.remote,
+            label: seen.label,
+            rtt: seen.rtt,
+            digest: seen.digest,
+        };
+        if let Some(known) = self.candidates.by_digest(seen.digest) {
+            known.see(&found);
+            known.set_demoted(false);
+            // What must not be used by one interface may be on the link of another.
+            let elsewhere = known.link().interface != seen.link.interface;
+            if elsewhere && matches!(known.verdict(), Err(Refusal::Policy(_))) {
+                known.go_to(seen.link, seen.remote);
+                self.handle_networks(seen.now, seen.link.interface, seen.networks);
+            }
+            let accepted = self.candidates.by_digest(seen.digest).is_some_and(|c| c.is_accepted());
+            let worth = if accepted { Worth::Verified } else { Worth::Refused };
+            return Judgement { worth, ..NOTHING };
+        }
+        if !self.is_wanted(txt) {
+            count!(self.stats, adverts_not_wanted);
+            return NOTHING;
+        }
+        let received = record::decode_txt(txt.strings()).map(|txt| txt.advert);
+        self.judge(&found, seen.networks, received)
+    }
+
+    fn gone(&mut self, interface: u32, digest: TextDigest) {
+        let watching = self.law.watching;
+        if let Some(known) = self.candidates.by_digest(digest)
+            && known.link().interface == interface
+        {
+            if watching || !known.is_accepted() {
+                known.tell(News::Lost);
+            } else {
+                known.set_demoted(true);
+            }
+        }
+    }
+}
+
+/// Whether an accepted advert came again, in other octets: strings that nobody signed were added to the TXT record.
+fn see_same(candidates: &mut Candidates, found: &Found<'_>, signed: &SignedAdvert) -> bool {
+    let known = candidates.accepted_of(&signed.advert().peer);
+    let same = known.filter(|known| known.signed() == Some(signed));
+    same.map(|known| known.see(found)).is_some()
+}
+
+/// When an accepted advert is too old. Without a clock it counts from when it was first seen.
+fn expiry(now: Instant, law: &Law, memory: &Memory, candidate: &Candidate) -> Option<Instant> {
+    let accepted = candidate.verdict().ok()?;
+    let advert = candidate.advert().filter(|_| !accepted.stale)?;
+    let left = match law.unix_time(now).filter(|_| memory.clock.is_plausible()) {
+        Some(time) => advert.expires_at().0.saturating_sub(time.0),
+        None => u64::from(advert.ttl),
+    };
+    // The first whole second after the grace.
+    let left = left.saturating_add(select::EXPIRY_GRACE).saturating_add(1);
+    (law.stale == Stale::Deny).then(|| now + Duration::from_secs(left))
+}
+
+/// The host of a URL when it is a name under `local`.
+pub(super) fn local_host(claim: &Received) -> Option<HostName> {
+    match claim.url().host() {
+        Host::Name(name) if name.ends_with(".local") => HostName::from_text(name).ok(),
+        Host::Name(_) | Host::Ip(_) => None,
+    }
+}

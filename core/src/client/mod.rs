@@ -1,0 +1,313 @@
+//! The client: finds adverts of signed boot images of one channel and architecture on the links it is given, judges them,
+//! and ranks those it accepts.
+//!
+//! ```text
+//! datagram -> querier (RFC 6762, RFC 6763) -> TXT -> advert -> judgement -> candidates, ranked -> events
+//! ```
+//!
+//! - [`Mode::OneShot`] discovers once: candidates stay until their signed expiry, and a host that says goodbye only ranks
+//!   lower. Nothing is kept alive, and a silent network costs no more than the back-off of the questions.
+//! - [`Mode::Watch`] follows: a provider that stops is [`Event::Lost`] within two seconds.
+//!
+//! One unauthenticated packet takes no verified candidate away (RFC 6762 §10.1 and §10.2 as read by
+//! [`crate::mdns::querier`]): in the second of grace after a goodbye, or after a flush by another record, its host is asked
+//! again, and the candidate stays if it answers.
+//!
+//! When the time for an answer is over is the caller's decision; a client never gives up.
+//!
+//! Not here: fetching and verifying manifests.
+
+mod candidate;
+mod jury;
+
+use core::net::IpAddr;
+use core::time::Duration;
+
+use heapless::Vec;
+
+use self::candidate::News;
+pub use self::candidate::{Candidate, CandidateId};
+use self::jury::{Jury, Law, local_host};
+use crate::limits::CANDIDATES;
+use crate::machine::{Input, Machine, Output, TransmitBuffer, Wake};
+use crate::mdns::querier::{Change, Querier, Settings};
+use crate::rng::Seed;
+use crate::select::carrier::check_address;
+use crate::select::{Carrier, ClockFloor, Memory, Rank, SeqMemory, Stale, TrustClass};
+use crate::stats::Stats;
+use crate::time::{Instant, UnixTime};
+use crate::wire::record::{Arch, Channel};
+use crate::wire::trust::Trust;
+use crate::wire::url::Host;
+
+/// Whether to discover once or to follow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Mode {
+    /// Find what is there.
+    OneShot,
+    /// Follow what comes and goes.
+    Watch,
+}
+
+/// What a client looks for, and how.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Randomness for query ids, delays and the order of equals.
+    pub seed: Seed,
+    /// The channel wanted.
+    pub channel: Channel,
+    /// The architecture wanted, by its canonical name ([`Arch::canonical`]).
+    pub arch: Arch,
+    /// Whom to believe.
+    pub trust: Trust,
+    /// Also accept unsigned adverts and unnamed signers.
+    pub insecure: bool,
+    /// Also accept loopback addresses, for tests on one machine.
+    pub allow_loopback: bool,
+    /// What to do with an advert whose time is over.
+    pub stale: Stale,
+    /// What the machine's clock says at `now` of [`Client::new`], if it has one.
+    pub clock: Option<UnixTime>,
+    /// A time that has passed, as when the client was built; an earlier clock is not believed.
+    pub epoch: UnixTime,
+    /// Once, or on and on.
+    pub mode: Mode,
+    /// This program was the first to bind port 5353 (RFC 6762 §15.1). If not, unicast responses to that port may go to
+    /// another program, and the client does not ask for them.
+    pub first_binder: bool,
+}
+
+impl Config {
+    /// The usual choices: discover once, believe nobody, no clock.
+    #[must_use]
+    pub fn new(seed: Seed, channel: Channel, arch: Arch) -> Self {
+        Self {
+            seed,
+            channel,
+            arch,
+            trust: Trust::default(),
+            insecure: false,
+            allow_loopback: false,
+            stale: Stale::Deny,
+            clock: None,
+            epoch: UnixTime(0),
+            mode: Mode::OneShot,
+            first_binder: false,
+        }
+    }
+}
+
+/// What a client tells its user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Event {
+    /// This candidate is acceptable.
+    Accepted(CandidateId),
+    /// This one is not; its verdict says why. An accepted one may become refused, by expiry or a contradiction.
+    Refused(CandidateId),
+    /// Its text, its rank or the reason of its refusal changed.
+    Changed(CandidateId),
+    /// Its provider is gone, or a better one took its place. [`Client::candidate`] knows it until the next input.
+    Lost(CandidateId),
+}
+
+/// Discovery of one channel and architecture.
+#[derive(Debug)]
+pub struct Client {
+    querier: Querier,
+    jury: Jury,
+    nonce: [u8; 32],
+}
+
+impl Client {
+    /// A client without links.
+    #[must_use]
+    pub fn new(now: Instant, config: Config) -> Self {
+        let settings = Settings {
+            arch: config.arch.as_str(),
+            channel: config.channel.as_str(),
+            browsing: config.mode == Mode::Watch,
+            first_binder: config.first_binder,
+        };
+        let querier = Querier::new(now, config.seed.stream("querier"), &settings);
+        let mut rng = config.seed.stream("load spreading");
+        let mut nonce = [0; 32];
+        for chunk in nonce.as_chunks_mut::<8>().0 {
+            *chunk = rng.u64().to_be_bytes();
+        }
+        let epoch = config.trust.epoch().map_or(config.epoch, |epoch| epoch.max(config.epoch));
+        let memory =
+            Memory { seq: SeqMemory::default(), clock: ClockFloor::new(epoch, config.clock) };
+        let law = Law {
+            channel: config.channel,
+            arch: config.arch,
+            trust: config.trust,
+            insecure: config.insecure,
+            allow_loopback: config.allow_loopback,
+            stale: config.stale,
+            clock: config.clock.map(|clock| (clock, now)),
+            watching: config.mode == Mode::Watch,
+        };
+        Self { querier, jury: Jury::new(now, law, memory), nonce }
+    }
+
+    /// Every candidate: accepted ones by rank, the best first, then refused ones in the order they came.
+    pub fn candidates(&self) -> impl Iterator<Item = &Candidate> {
+        let mut ranked: Vec<(Place, &Candidate), CANDIDATES> = Vec::new();
+        for candidate in self.jury.candidates.iter() {
+            // There is room for all.
+            let _ = ranked.push((self.place(candidate), candidate));
+        }
+        ranked.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+        ranked.into_iter().map(|(_, candidate)| candidate)
+    }
+
+    /// The accepted candidate to try first.
+    #[must_use]
+    pub fn best(&self) -> Option<&Candidate> {
+        let accepted = self.jury.candidates.iter().filter(|candidate| candidate.is_accepted());
+        accepted.min_by_key(|candidate| self.place(candidate))
+    }
+
+    /// One candidate; one that is lost until the next input after its event.
+    #[must_use]
+    pub fn candidate(&self, id: CandidateId) -> Option<&Candidate> {
+        self.jury.candidates.get(id)
+    }
+
+    /// The addresses of the host in a candidate's URL, in the order to try them. All were checked; connect to no
+    /// other. A name under `local` has the addresses that its own responder gave, or else the one it answered from.
+    /// Another name has none: it is for DNS, and what that answers is to be checked with
+    /// [`crate::select::carrier::check_address`]. The scope of a `fe80::/10` address is the candidate's interface.
+    pub fn addresses(&self, id: CandidateId) -> impl Iterator<Item = IpAddr> {
+        let mut addresses: Vec<IpAddr, { crate::limits::ADDRESSES_PER_HOST }> = Vec::new();
+        let candidate = self.candidate(id);
+        if let Some((candidate, claim)) = candidate.and_then(|c| Some((c, c.claim()?))) {
+            let interface = candidate.link().interface;
+            let source = candidate.remote().ip();
+            if let Host::Ip(ip) = claim.url().host() {
+                let _ = addresses.push(ip);
+            } else if let Some(name) = local_host(claim) {
+                let pinned = candidate.trust() == Some(TrustClass::Pinned);
+                let carrier = Carrier::Lan { networks: self.querier.networks(interface) };
+                let loopback = self.jury.law.allow_loopback;
+                let known = self.querier.addresses(interface, source, &name);
+                addresses.extend(
+                    known.filter(|ip| check_address(*ip, carrier, pinned, loopback).is_ok()),
+                );
+                if addresses.is_empty() {
+                    let _ = addresses.push(source);
+                }
+            }
+        }
+        addresses.into_iter()
+    }
+
+    /// Notes how long connecting to a candidate took; its rank may change.
+    pub fn set_rtt(&mut self, id: CandidateId, rtt: Duration) {
+        if let Some(candidate) = self.jury.candidates.find_mut(id) {
+            candidate.set_rtt(rtt);
+        }
+    }
+
+    /// Notes that a candidate could not be reached (RFC 6762 §10.4): its host is asked again, and unless it
+    /// answers in ten seconds the candidate is lost, or, in a discovery that is done once, ranks lower.
+    pub fn reconfirm(&mut self, now: Instant, id: CandidateId) {
+        if let Some(candidate) = self.jury.candidates.find_mut(id) {
+            let (interface, digest) = (candidate.link().interface, candidate.digest);
+            self.querier.reconfirm(now, interface, digest);
+            self.handle_timeout(now);
+        }
+    }
+
+    /// Counters.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        let mut stats = *self.querier.stats();
+        stats.add(&self.jury.stats);
+        stats
+    }
+
+    /// The place of a candidate among the others.
+    fn place(&self, candidate: &Candidate) -> Place {
+        let networks = self.querier.networks(candidate.link().interface);
+        let rank = candidate.verdict().ok().zip(candidate.claim()).map(|(accepted, claim)| {
+            let carrier = Carrier::Lan { networks };
+            Rank::new(*accepted, claim, carrier, candidate.rtt(), &self.nonce)
+        });
+        Place {
+            refused: rank.is_none(),
+            class: core::cmp::Reverse(candidate.trust()),
+            demoted: candidate.is_demoted(),
+            rank,
+            id: candidate.id(),
+        }
+    }
+
+    fn handle_timeout(&mut self, now: Instant) {
+        self.jury.handle_timeout(now);
+        self.querier.set_satisfied(self.jury.is_satisfied());
+        self.querier.handle_timeout(now, &mut self.jury);
+        self.rehome();
+    }
+
+    /// A candidate whose interface went away stays where another interface still has its text.
+    fn rehome(&mut self) {
+        for candidate in self.jury.candidates.lost() {
+            if let Some((link, source)) = self.querier.holder(candidate.digest) {
+                candidate.rehome(link, source);
+            }
+        }
+    }
+}
+
+/// The order of candidates; the least comes first.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Place {
+    refused: bool,
+    class: core::cmp::Reverse<Option<TrustClass>>,
+    demoted: bool,
+    rank: Option<Rank>,
+    id: CandidateId,
+}
+
+impl Machine for Client {
+    type Event = Event;
+
+    fn handle_input(&mut self, now: Instant, input: Input<'_>) {
+        self.jury.candidates.sweep();
+        match input {
+            Input::Datagram(datagram) => {
+                self.querier.handle_datagram(now, &datagram, &mut self.jury);
+            }
+            Input::LinkUp(link) => {
+                if self.querier.handle_link_up(now, &link) == Change::Addresses {
+                    let interface = link.id.interface;
+                    let networks = self.querier.networks(interface);
+                    self.jury.handle_networks(now, interface, networks);
+                }
+            }
+            Input::LinkDown(id) => self.querier.handle_link_down(id, &mut self.jury),
+            Input::Timeout => {}
+        }
+        self.handle_timeout(now);
+    }
+
+    fn poll_output(&mut self, buf: &mut TransmitBuffer) -> Output<Event> {
+        if let Some((id, news)) = self.jury.candidates.poll_news() {
+            return Output::Event(match news {
+                News::Accepted => Event::Accepted(id),
+                News::Refused => Event::Refused(id),
+                News::Changed => Event::Changed(id),
+                News::Lost | News::Gone => Event::Lost(id),
+            });
+        }
+        match self.querier.poll_transmit(buf) {
+            Some(transmit) => Output::Transmit(transmit),
+            None => {
+                Output::Timeout(Wake::earliest(self.querier.next_wake(), self.jury.next_wake()))
+            }
+        }
+    }
+}
