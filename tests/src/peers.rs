@@ -8,12 +8,13 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Instant;
 
 use tempfile::TempDir;
 
-use crate::Error;
 use crate::netns::{Host, Namespace};
 use crate::process::{Process, Stream, run, workspace_root};
+use crate::{Error, deadline};
 
 /// An implementation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -63,6 +64,7 @@ pub struct Found {
 #[derive(Debug)]
 pub struct Publisher {
     process: Process,
+    started: Instant,
     daemon: Option<AvahiPlace>,
 }
 
@@ -79,6 +81,8 @@ pub struct Browser {
 #[derive(Debug)]
 struct AvahiPlace {
     bus: Process,
+    /// When the bus was ready and avahi-daemon could be started.
+    ready: Instant,
     directory: TempDir,
 }
 
@@ -133,9 +137,10 @@ impl Peer {
             Self::Avahi | Self::MdnsSd | Self::Zeroconf | Self::Bonjour => command.arg("publish"),
         };
         command.args([service.kind, service.instance, &service.port.to_string()]).args(service.txt);
+        let started = deadline::now();
         let mut process = Process::spawn(command)?;
         process.wait_for_line(Stream::Stdout, |line| line.starts_with("published\t"))?;
-        Ok(Publisher { process, daemon: None })
+        Ok(Publisher { process, started, daemon: None })
     }
 
     /// Starts a browser for `kind` on `host`.
@@ -183,6 +188,12 @@ impl Publisher {
     #[must_use]
     pub fn pid(&self) -> u32 {
         self.process.pid()
+    }
+
+    /// When the responder was started.
+    #[must_use]
+    pub fn started(&self) -> Instant {
+        self.started
     }
 
     /// Ends the publisher as its service manager would (SIGTERM) and waits until it is gone.
@@ -247,7 +258,7 @@ impl AvahiPlace {
             .arg(format!("--address={}", bus_address(path)));
         let mut bus = Process::spawn(bus)?;
         bus.wait_for_line(Stream::Stdout, |line| line.starts_with("unix:"))?;
-        Ok(Self { bus, directory })
+        Ok(Self { bus, ready: deadline::now(), directory })
     }
 
     fn avahi_browse(&self, namespace: &Namespace, arguments: &[&str]) -> Command {
@@ -293,7 +304,7 @@ impl AvahiDaemon {
 fn publish_by_avahi(namespace: &Namespace, service: &Service<'_>) -> Result<Publisher, Error> {
     let (mut process, place) = start_avahi(namespace, Some(service))?;
     process.wait_for_line(Stream::Stderr, |line| line.contains("successfully established"))?;
-    Ok(Publisher { process, daemon: Some(place) })
+    Ok(Publisher { process, started: place.ready, daemon: Some(place) })
 }
 
 fn start_avahi(

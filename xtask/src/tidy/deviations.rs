@@ -46,8 +46,12 @@ fn list(sources: &[Source]) -> String {
     for source in sources.iter().filter(|source| source.is_rust()) {
         let mut lines = source.lines().map(|(_, line)| comment_of(line)).peekable();
         while let Some(line) = lines.next() {
-            let Some(first) = line.and_then(|text| text.split_once(&marker)) else { continue };
-            let mut text = first.1.trim().to_owned();
+            let after = line.and_then(|text| text.split_once(&marker));
+            // In backticks it is spoken of, not made.
+            let Some((_, first)) = after.filter(|(before, _)| !before.ends_with('`')) else {
+                continue;
+            };
+            let mut text = first.trim().to_owned();
             // The paragraph of the comment goes on.
             while let Some(Some(more)) = lines.next_if(|l| l.is_some_and(|t| !t.is_empty())) {
                 text.push(' ');

@@ -1,6 +1,6 @@
 //! The edge-mdns crate as a program: `query ADDRESS TYPE` sends one legacy-unicast PTR query from that
 //! interface address and prints the first complete answer; `respond ADDRESS TYPE INSTANCE PORT
-//! [KEY=VALUE]...` answers queries in a plain loop around the crate's codec, without probing, delays
+//! [KEY=VALUE]...` announces once and answers queries in a plain loop around the crate's codec, without probing, delays
 //! or suppression, until killed.
 //!
 //! Lines: `found INSTANCE HOST PORT ADDRESS [KEY=VALUE]...`, separated by tabs.
@@ -130,8 +130,12 @@ fn respond(address: Ipv4Addr, service: &Service<'_>) -> Result<(), Box<dyn Error
     let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, GROUP.1))?;
     socket.join_multicast_v4(&GROUP.0, &address)?;
     let mut handler = HostAnswersMdnsHandler::new(ServiceAnswers::new(&host, service));
-    println!("published\t{}", service.name);
     let (mut incoming, mut outgoing) = ([0; 1500], [0; 1500]);
+    if let MdnsResponse::Reply { data, .. } = handler.handle(MdnsRequest::None, &mut outgoing)? {
+        // Sent from the interface's address, so that it leaves by that interface.
+        UdpSocket::bind((address, 0))?.send_to(data, GROUP)?;
+    }
+    println!("published\t{}", service.name);
     loop {
         let (length, remote) = receive(&socket, &mut incoming)?;
         let data = &incoming[..length];
