@@ -7,6 +7,7 @@
 mod error;
 
 pub mod deadline;
+pub mod fuzz_bodies;
 pub mod netns;
 pub mod peers;
 pub mod process;

@@ -3,6 +3,7 @@
 //! A vector is text: head lines `# key: value`, then hex. Every file has `# source:` (who wrote the octets, and
 //! how they were got) and `# spec:`. A format adds its own module here and its own folder beside it.
 
+mod corpus;
 mod dns;
 mod hostile;
 
