@@ -6,9 +6,11 @@
 pub mod artifacts;
 pub mod cli;
 pub mod clock;
+pub mod config;
 pub mod driver;
 pub mod exit;
 pub mod fetch;
 pub mod http;
 pub mod net;
+pub mod state;
 pub mod status;

@@ -7,8 +7,9 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use phase_core::limits::ARTIFACTS_PER_MANIFEST;
+use phase_core::wire::record::{Channel, Version};
 
-use super::version::{date_version, is_version};
+use super::version::date_version;
 use super::warning::{Reason, Warning};
 use super::{Fingerprint, ImageId, Role, canonical_arch};
 
@@ -122,14 +123,6 @@ fn list(directory: &Path) -> io::Result<Vec<(String, PathBuf)>> {
     Ok(entries)
 }
 
-/// Whether `name` may be a channel (formats 1.1).
-fn is_channel(name: &str) -> bool {
-    let rest = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._-".contains(&b);
-    (1..=32).contains(&name.len())
-        && name.bytes().all(rest)
-        && name.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit())
-}
-
 /// Whether one component of a device tree's path can be written in a URL of ours (formats 1.11).
 fn is_path_segment(name: &str) -> bool {
     name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._~+-".contains(&b))
@@ -191,7 +184,7 @@ impl Scanner {
         if !metadata.is_dir() {
             return self.warn(channel, Reason::NotInAChannel);
         }
-        if !is_channel(channel) {
+        if Channel::new(channel).is_err() {
             return self.warn(channel, Reason::BadChannel);
         }
         let entries = self.entries(channel, &real);
@@ -289,7 +282,7 @@ impl Scanner {
         let read = metadata.is_file()
             && fs::File::open(path).and_then(|f| f.take(128).read_to_string(&mut text)).is_ok();
         let version = text.trim();
-        if read && is_version(version) {
+        if read && Version::new(version).is_ok() {
             return Some(version.to_owned());
         }
         self.warn(file, Reason::BadVersion);
