@@ -6,10 +6,13 @@
 
 mod error;
 
+pub mod conformance;
 pub mod deadline;
 pub mod fuzz_bodies;
 pub mod netns;
 pub mod peers;
 pub mod process;
+pub mod subject;
+pub mod wire_peer;
 
 pub use error::Error;

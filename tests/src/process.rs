@@ -5,9 +5,9 @@
 
 use std::env;
 use std::fmt::{self, Write as _};
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -31,6 +31,7 @@ pub enum Stream {
 pub struct Process {
     name: String,
     child: Child,
+    stdin: Option<ChildStdin>,
     stdout: Captured,
     stderr: Captured,
 }
@@ -52,9 +53,22 @@ impl Process {
     /// # Errors
     /// [`Error::ToolMissing`] when there is no such program, [`Error::Os`] when it cannot be started.
     pub fn spawn(mut command: Command) -> Result<Self, Error> {
+        command.stdin(Stdio::null());
+        Self::start(command)
+    }
+
+    /// Starts `command` with both outputs captured and a standard input for [`Process::say`].
+    ///
+    /// # Errors
+    /// As [`Process::spawn`].
+    pub fn spawn_with_input(mut command: Command) -> Result<Self, Error> {
+        command.stdin(Stdio::piped());
+        Self::start(command)
+    }
+
+    fn start(mut command: Command) -> Result<Self, Error> {
         let name = describe(&command);
         let child = command
-            .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -65,7 +79,24 @@ impl Process {
     fn capturing(name: String, mut child: Child) -> Self {
         let stdout = Captured::of(child.stdout.take());
         let stderr = Captured::of(child.stderr.take());
-        Self { name, child, stdout, stderr }
+        let stdin = child.stdin.take();
+        Self { name, child, stdin, stdout, stderr }
+    }
+
+    /// Writes one line to the standard input of a child started with [`Process::spawn_with_input`].
+    ///
+    /// # Errors
+    /// [`Error::Os`] when the child does not read any more.
+    pub fn say(&mut self, line: &str) -> Result<(), Error> {
+        let what = || format!("write to `{}`", self.name);
+        let closed = || Error::os(what(), std::io::ErrorKind::BrokenPipe.into());
+        let stdin = self.stdin.as_mut().ok_or_else(closed)?;
+        stdin.write_all(format!("{line}\n").as_bytes()).map_err(|e| Error::os(what(), e))
+    }
+
+    /// Closes the standard input of a child started with [`Process::spawn_with_input`].
+    pub fn end_input(&mut self) {
+        self.stdin = None;
     }
 
     /// The process id.

@@ -1,5 +1,7 @@
 // bonjour-service as a program: `publish TYPE INSTANCE PORT [KEY=VALUE]...` until SIGTERM, then goodbye;
-// `browse TYPE` prints one line per event until killed.
+// `browse TYPE` prints one line per event until killed; `serve TYPE` publishes and withdraws as the lines of its
+// standard input say: `publish INSTANCE PORT SUBTYPE [KEY=VALUE]...` (also to change a TXT record; SUBTYPE may be
+// empty), `withdraw INSTANCE`; goodbyes at the end of the input.
 //
 // Lines: `published INSTANCE`, `found INSTANCE HOST PORT ADDRESS,... [KEY=VALUE]...`, `lost INSTANCE`;
 // fields are separated by tabs.
@@ -11,17 +13,35 @@ const [verb, kind, instance, port, ...txt] = process.argv.slice(2);
 const [type, protocol] = kind.split(".").map((label) => label.replace(/^_/, ""));
 const bonjour = new Bonjour();
 
+const properties = (pairs) =>
+  Object.fromEntries(pairs.map((pair) => [pair.slice(0, pair.indexOf("=")), pair.slice(pair.indexOf("=") + 1)]));
+const publish = (name, port, subtypes, pairs) =>
+  bonjour.publish({ name, type, protocol, port: Number(port), host: "bonjour.local", subtypes, txt: properties(pairs) });
+const leave = () => bonjour.unpublishAll(() => bonjour.destroy(() => process.exit(0)));
+
 if (verb === "publish") {
-  const service = bonjour.publish({
-    name: instance,
-    type,
-    protocol,
-    port: Number(port),
-    host: "bonjour.local",
-    txt: Object.fromEntries(txt.map((pair) => [pair.slice(0, pair.indexOf("=")), pair.slice(pair.indexOf("=") + 1)])),
-  });
+  const service = publish(instance, port, [], txt);
   service.on("up", () => line("published", instance));
-  process.on("SIGTERM", () => bonjour.unpublishAll(() => bonjour.destroy(() => process.exit(0))));
+  process.on("SIGTERM", leave);
+} else if (verb === "serve") {
+  const published = new Map();
+  const commands = {
+    publish(name, port, subtype, ...pairs) {
+      if (published.has(name)) published.get(name).updateTxt(properties(pairs));
+      else published.set(name, publish(name, port, subtype === "" ? [] : [subtype.replace(/^_/, "")], pairs));
+    },
+    withdraw(name) {
+      published.get(name).stop();
+      published.delete(name);
+    },
+  };
+  require("node:readline")
+    .createInterface({ input: process.stdin })
+    .on("line", (text) => {
+      const [command, ...words] = text.split("\t");
+      commands[command](...words);
+    })
+    .on("close", leave);
 } else if (verb === "browse") {
   const browser = bonjour.find({ type, protocol }, (service) => {
     const pairs = Object.entries(service.txt || {}).map(([key, value]) => `${key}=${value}`);

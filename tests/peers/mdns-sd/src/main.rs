@@ -1,8 +1,11 @@
 //! The mdns-sd crate as a program: `publish TYPE INSTANCE PORT [KEY=VALUE]...` until SIGTERM, then
-//! goodbye; `browse TYPE` prints one line per event until killed.
+//! goodbye; `browse TYPE` prints one line per event until killed; `serve TYPE` publishes and withdraws as
+//! the lines of its standard input say (see `serve.rs`).
 //!
 //! Lines: `published INSTANCE`, `found INSTANCE HOST PORT ADDRESS,... [KEY=VALUE]...`,
 //! `lost INSTANCE`; fields are separated by tabs.
+
+mod serve;
 
 use std::env;
 use std::error::Error;
@@ -16,7 +19,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         ["publish", kind, instance, port, txt @ ..] => publish(kind, instance, port.parse()?, txt),
         ["browse", kind] => browse(kind),
-        _ => Err("usage: publish TYPE INSTANCE PORT [KEY=VALUE]... | browse TYPE".into()),
+        ["serve", kind] => serve::serve(kind),
+        _ => Err("usage: publish TYPE INSTANCE PORT [KEY=VALUE]... | browse TYPE | serve TYPE".into()),
     }
 }
 
