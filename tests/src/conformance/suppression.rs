@@ -112,10 +112,11 @@ fn given_by_other(lab: &mut Lab<'_>) -> Result<Outcome, Error> {
 
 fn rescued(lab: &mut Lab<'_>) -> Result<Outcome, Error> {
     let facts = lab.establish()?;
-    for record in [facts.srv.clone().with_ttl(10), facts.txt.clone().with_ttl(10)] {
+    for record in [facts.srv.with_ttl(10), facts.txt.with_ttl(10)] {
         lab.pass(SECOND_PASSED);
         let mark = lab.peer.mark();
-        lab.peer.send(Route::GROUP.from(SECOND), &Message::response(&[record.clone()]))?;
+        lab.peer
+            .send(Route::GROUP.from(SECOND), &Message::response(std::slice::from_ref(&record)))?;
         let again = |h: &Heard| {
             let m = h.response().filter(|_| lab.is_mine(h) && h.is_multicast())?;
             m.answers.iter().find(|r| r.is_same(&record) && r.ttl >= record.ttl * 2).map(drop)

@@ -459,10 +459,8 @@ impl Encoder {
                     let pointer = 0xc000 | *at;
                     return self.u16(pointer);
                 }
-                if let Ok(at) = u16::try_from(self.out.len()) {
-                    if at < 0x4000 {
-                        suffixes.insert(suffix, at);
-                    }
+                if let Some(at) = u16::try_from(self.out.len()).ok().filter(|at| *at < 0x4000) {
+                    suffixes.insert(suffix, at);
                 }
             }
             self.out.push(u8::try_from(label.len()).unwrap_or(u8::MAX));

@@ -266,7 +266,7 @@ impl Drop for Peer {
     }
 }
 
-/// Orders sockets as (Mdns v6, Mdns v4, OneShot v6, OneShot v4); without IPv4 the holes repeat the IPv6 one.
+/// Orders sockets by port, then IPv6 before IPv4; without IPv4 the holes repeat the IPv6 one.
 fn pair_up(sockets: Vec<Arc<Socket>>, with_ipv4: bool) -> Vec<Arc<Socket>> {
     if with_ipv4 {
         return sockets.chunks(2).flat_map(|c| c.iter().rev().cloned()).collect();
