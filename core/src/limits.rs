@@ -45,6 +45,30 @@ pub const MANIFEST_MAX: usize = 64 * 1024;
 /// Octets of the signed part of a manifest.
 pub const MANIFEST_INNER_MAX: usize = 40 * 1024;
 
+/// Octets of the buffer a manifest is decoded into: the signed part and the head of what is signed.
+pub const MANIFEST_BUFFER: usize = MANIFEST_INNER_MAX + 64;
+
+/// Octets of the buffer a document is made in: the document and the base64 text it is made from.
+pub const MANIFEST_WORK: usize = MANIFEST_MAX + MANIFEST_INNER_MAX.div_ceil(3) * 4;
+
+/// Octets of a kernel: 128 MiB.
+pub const KERNEL_MAX: u64 = 128 << 20;
+
+/// Octets of an initramfs: 512 MiB.
+pub const INITRAMFS_MAX: u64 = 512 << 20;
+
+/// Octets of a root file system: what every JSON reader keeps exact.
+pub const ROOTFS_MAX: u64 = (1 << 53) - 1;
+
+/// Octets of a device tree: 1 MiB.
+pub const DTB_MAX: u64 = 1 << 20;
+
+/// Octets of the path of a device tree below `dtbs/`.
+pub const DTB_NAME_MAX: usize = 128;
+
+/// Octets of a kernel command line: Linux's `COMMAND_LINE_SIZE` on arm64 and x86.
+pub const CMDLINE_MAX: usize = 2048;
+
 /// Artifacts of one manifest.
 pub const ARTIFACTS_PER_MANIFEST: usize = 16;
 

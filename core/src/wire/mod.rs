@@ -7,6 +7,7 @@ pub mod cursor;
 pub mod digest;
 pub mod dns;
 mod json;
+pub mod manifest;
 pub mod peer_id;
 pub mod record;
 pub mod text;

@@ -129,6 +129,12 @@ impl Trust {
         self.find(role, key, channel)
     }
 
+    /// Whether this key of the store is one of those [`Trust::authority`] finds.
+    #[must_use]
+    pub fn is_authority(&self, key: &TrustedKey, channel: &Channel) -> bool {
+        self.authority(&key.key, channel) == Some(key)
+    }
+
     /// How many different authorities must have signed a manifest of `channel`: at least 1.
     #[must_use]
     pub fn threshold(&self, channel: &Channel) -> u8 {

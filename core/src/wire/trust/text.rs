@@ -188,7 +188,7 @@ impl Trust {
         }
         for rule in &self.channels {
             let keys = self.keys.iter();
-            let count = keys.filter(|key| self.authority(&key.key, &rule.channel) == Some(*key));
+            let count = keys.filter(|key| self.is_authority(key, &rule.channel));
             if rule.threshold.is_some_and(|needed| count.count() < usize::from(needed)) {
                 let problem = Problem::Unreachable(rule.channel.clone());
                 return Err(Error { line: 0, problem });

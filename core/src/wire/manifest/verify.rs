@@ -1,0 +1,170 @@
+//! From a document and a policy to a manifest that may be used.
+
+use super::encode::Envelope;
+use super::json::{self, EnvelopeJson, InnerJson, SignatureJson};
+use super::{Error, Limit, Manifest};
+use crate::identity::{KeyId, PeerId, Signature};
+use crate::limits::{MANIFEST_MAX, SIGNATURES_PER_MANIFEST};
+use crate::time::UnixTime;
+use crate::wire::digest::Digest;
+use crate::wire::record::{Arch, Channel, Version};
+use crate::wire::text;
+use crate::wire::trust::Trust;
+
+/// What a manifest must be.
+#[derive(Clone, Copy, Debug)]
+pub struct Policy<'a> {
+    /// The channel that was asked for.
+    pub channel: &'a Channel,
+    /// The architecture that was asked for, by its canonical name.
+    pub arch: &'a Arch,
+    /// Who may sign, how many must, and the lowest version.
+    pub trust: &'a Trust,
+    /// The highest `manifest_version` that ran well on this machine; 0: none. The trust store's lowest
+    /// version counts too.
+    pub floor: u64,
+    /// The earliest time it can be ([`crate::select::ClockFloor::floor`]).
+    pub now: UnixTime,
+    /// The digest of the document, when an advert named it.
+    pub digest: Option<&'a Digest>,
+    /// The version of the image, when an advert named it.
+    pub version: Option<&'a Version>,
+    /// Take it without any signature; everything else is checked all the same.
+    pub insecure: bool,
+}
+
+/// A manifest that passed, and who vouches for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verified<'b> {
+    /// What was signed.
+    pub manifest: Manifest<'b>,
+    /// The different trusted keys whose signatures are right; empty only with [`Policy::insecure`].
+    pub signed_by: heapless::Vec<PeerId, SIGNATURES_PER_MANIFEST>,
+    /// The digest of the document.
+    pub digest: Digest,
+}
+
+/// Verifies a document. `buffer` receives the inner manifest, which the result borrows;
+/// [`crate::limits::MANIFEST_BUFFER`] octets hold the longest. At most 8 signatures are verified.
+///
+/// # Errors
+/// The first [`Error`], in the order of its variants.
+pub fn verify<'b>(
+    document: &[u8],
+    buffer: &'b mut [u8],
+    policy: &Policy<'_>,
+) -> Result<Verified<'b>, Error> {
+    let (outer, outside) = read_outside(document)?;
+    let trusted = policy.trust.keys().any(|key| policy.trust.is_authority(key, policy.channel));
+    if !trusted && !policy.insecure {
+        return Err(Error::NoTrust);
+    }
+    let data = outside.signed.as_ref().and_then(|signed| signed.data);
+    let (envelope, signed_by) = match data {
+        Some(data) => {
+            let envelope = Envelope::decode_data(data, buffer)?;
+            let signed_by = count_signatures(&envelope, &outside, policy)?;
+            (envelope, signed_by)
+        }
+        None if policy.insecure => (Envelope::new(document, buffer)?, heapless::Vec::new()),
+        None => return Err(Error::Unsigned),
+    };
+    let inner: InnerJson<'_> = json::parse(envelope.inner())?;
+    inner.check_schema()?;
+    if inner != outer {
+        return Err(Error::Mirror);
+    }
+    let manifest = inner.values()?;
+    check(&manifest, policy)?;
+    let digest = Digest::of(document);
+    if policy.digest.is_some_and(|named| *named != digest) {
+        return Err(Error::Digest);
+    }
+    let named = policy.version.zip(manifest.image_version.as_ref());
+    if named.is_some_and(|(named, found)| named != found) {
+        return Err(Error::Version);
+    }
+    Ok(Verified { manifest, signed_by, digest })
+}
+
+/// Reads a document's two halves; nothing of it is believed yet.
+pub(super) fn read_outside(document: &[u8]) -> Result<(InnerJson<'_>, EnvelopeJson<'_>), Error> {
+    if document.is_empty() || document.len() > MANIFEST_MAX {
+        return Err(Error::Size);
+    }
+    Ok((json::parse(document)?, json::parse(document)?))
+}
+
+/// The different trusted keys that signed; an error when they are too few.
+fn count_signatures(
+    envelope: &Envelope<'_>,
+    outside: &EnvelopeJson<'_>,
+    policy: &Policy<'_>,
+) -> Result<heapless::Vec<PeerId, SIGNATURES_PER_MANIFEST>, Error> {
+    let mut signed_by = heapless::Vec::new();
+    let mut wrong = false;
+    let signatures = match &outside.signatures {
+        Some(list) => list.within(Limit::Signatures)?.as_slice(),
+        None => &[],
+    };
+    for json in signatures {
+        // A key that is not trusted may be of any kind: whatever it says is passed over.
+        let Some(key) =
+            key(json).filter(|key| policy.trust.authority(key, policy.channel).is_some())
+        else {
+            continue;
+        };
+        if signed_by.contains(&key) {
+            continue;
+        }
+        match signature(json) {
+            Some(signature) if key.verify(envelope.message(), &signature).is_ok() => {
+                // As many signatures as places.
+                let _ = signed_by.push(key);
+            }
+            Some(_) | None => wrong = true,
+        }
+    }
+    let needed = policy.trust.threshold(policy.channel);
+    let signed = u8::try_from(signed_by.len()).unwrap_or(u8::MAX);
+    if signed >= needed || policy.insecure {
+        Ok(signed_by)
+    } else if wrong {
+        Err(Error::Signature)
+    } else if signatures.is_empty() {
+        Err(Error::Unsigned)
+    } else {
+        Err(Error::Threshold { signed, needed })
+    }
+}
+
+pub(super) fn key(json: &SignatureJson<'_>) -> Option<PeerId> {
+    KeyId::decode(json.keyid?.as_bytes()).ok()
+}
+
+pub(super) fn signature(json: &SignatureJson<'_>) -> Option<Signature> {
+    // Base64 of 64 octets; the decoder wants room for whole groups of three.
+    let mut octets = [0; 66];
+    let decoded = text::decode_base64(json.sig?.as_bytes(), &mut octets).ok()?;
+    decoded.try_into().ok().map(Signature)
+}
+
+fn check(manifest: &Manifest<'_>, policy: &Policy<'_>) -> Result<(), Error> {
+    if manifest.channel != *policy.channel {
+        return Err(Error::Channel);
+    }
+    if manifest.arch != *policy.arch {
+        return Err(Error::Arch);
+    }
+    let floor = policy.floor.max(policy.trust.min_version(policy.channel));
+    if manifest.manifest_version < floor {
+        return Err(Error::Rollback { found: manifest.manifest_version, floor });
+    }
+    if manifest.created_at > manifest.expires_at {
+        return Err(Error::Times);
+    }
+    if manifest.expires_at < policy.now {
+        return Err(Error::Expired);
+    }
+    json::check_artifacts(manifest)
+}
