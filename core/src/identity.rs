@@ -180,7 +180,7 @@ impl core::fmt::Debug for Signature {
 #[cfg(feature = "defmt")]
 impl defmt::Format for Signature {
     fn format(&self, f: defmt::Formatter<'_>) {
-        defmt::write!(f, "{=[u8]:x}", &self.0);
+        defmt::write!(f, "{=[u8]:x}", self.0.as_slice());
     }
 }
 

@@ -74,7 +74,7 @@ impl core::str::FromStr for Digest {
 #[cfg(feature = "defmt")]
 impl defmt::Format for Digest {
     fn format(&self, f: defmt::Formatter<'_>) {
-        defmt::write!(f, "sha256:{=[u8]:02x}", &self.0);
+        defmt::write!(f, "sha256:{=[u8]:02x}", self.0.as_slice());
     }
 }
 
