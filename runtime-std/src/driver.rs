@@ -188,6 +188,13 @@ impl Driver {
         self.interfaces.iter().any(|interface| interface.links().next().is_some())
     }
 
+    /// Whether the loopback interface is used, which only happens by name.
+    #[must_use]
+    pub fn uses_loopback(&self) -> bool {
+        let used = self.interfaces.iter().filter(|interface| interface.excluded.is_none());
+        used.flat_map(|interface| &interface.networks).any(|n| n.address.is_loopback())
+    }
+
     /// What became of datagrams that were to be sent.
     #[must_use]
     pub fn counters(&self) -> Counters {

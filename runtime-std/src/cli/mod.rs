@@ -1,4 +1,6 @@
 //! Command lines: what the flags are called, what they mean and what is printed.
 
 pub mod common;
+pub mod discover;
 pub mod text;
+pub mod trust;

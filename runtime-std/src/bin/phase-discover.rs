@@ -1,0 +1,11 @@
+//! Finds providers on the LAN; see `phase-discover --help`.
+
+use clap::Parser as _;
+use phase_provider::cli::discover::{Arguments, run};
+use phase_provider::clock::Clock;
+use phase_provider::exit::Exit;
+
+fn main() -> Exit {
+    let clock = Clock::start();
+    run(&Arguments::parse(), clock)
+}
