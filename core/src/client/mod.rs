@@ -311,3 +311,27 @@ impl Machine for Client {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Octets of a client for the LAN: no more, and no heap.
+    const ROOM: usize = 24 * 1024;
+
+    #[test]
+    fn a_client_fits_in_24_kib() {
+        std::println!(
+            "client {} querier {} jury {} candidate {} law {} trust {} memory {} links {}",
+            size_of::<Client>(),
+            size_of::<Querier>(),
+            size_of::<Jury>(),
+            size_of::<Candidate>(),
+            size_of::<Law>(),
+            size_of::<Trust>(),
+            size_of::<Memory>(),
+            size_of::<crate::wire::record::Received>(),
+        );
+        assert!(size_of::<Client>() <= ROOM, "{}", size_of::<Client>());
+    }
+}
