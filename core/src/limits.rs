@@ -94,7 +94,7 @@ pub const TRUST_CHANNELS: usize = 16;
 pub const TRUST_FALLBACKS: usize = 4;
 
 /// Signers whose latest text a client remembers in one discovery.
-pub const SIGNERS: usize = 32;
+pub const SIGNERS: usize = 24;
 
 /// Candidates kept by a client in one discovery.
 pub const CANDIDATES: usize = 16;
@@ -119,10 +119,10 @@ pub const KNOWN_ANSWER_PACKETS: u8 = 16;
 pub const REPLIES_KEPT: usize = 8;
 
 /// Service instances a querier remembers, on all interfaces together.
-pub const INSTANCES: usize = 24;
+pub const INSTANCES: usize = 22;
 
 /// Service instances a querier remembers from one source address.
-pub const INSTANCES_PER_SOURCE: usize = 12;
+pub const INSTANCES_PER_SOURCE: usize = 11;
 
 /// Hosts under `local` whose addresses a querier keeps.
 pub const HOSTS: usize = 4;

@@ -57,6 +57,30 @@ impl Sub<Duration> for Instant {
     }
 }
 
+/// An instant or none in eight octets, for tables of many.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Deadline(Instant);
+
+impl Deadline {
+    /// No instant: the end of time stands for it.
+    pub(crate) const NONE: Self = Self(Instant(u64::MAX));
+
+    /// At `at`.
+    pub(crate) const fn new(at: Instant) -> Self {
+        Self(at)
+    }
+
+    /// The instant.
+    pub(crate) fn get(self) -> Option<Instant> {
+        (self != Self::NONE).then_some(self.0)
+    }
+
+    /// Whether there is an instant and it is not later than `now`.
+    pub(crate) fn is_due(self, now: Instant) -> bool {
+        self != Self::NONE && self.0 <= now
+    }
+}
+
 /// Seconds since 1970-01-01T00:00:00Z, without leap seconds. Appears only in signed records and where their
 /// validity is judged; a booting machine may not know it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -10,7 +10,7 @@ use crate::limits::{CANDIDATES, CANDIDATES_PER_SOURCE, LABEL_MAX};
 use crate::machine::LinkId;
 use crate::mdns::cache::TextDigest;
 use crate::select::{Accepted, Refusal, TrustClass};
-use crate::time::Instant;
+use crate::time::{Deadline, Instant};
 use crate::wire::record::{Advert, Received, SignedAdvert};
 use crate::wire::url::Url;
 
@@ -27,13 +27,13 @@ pub struct Candidate {
     verdict: Result<Accepted, Refusal>,
     link: LinkId,
     remote: SocketAddr,
-    instance: String<LABEL_MAX>,
+    instance: String<LABEL_MAX, u8>,
     rtt: Option<Duration>,
     seen_at: Instant,
     demoted: bool,
     pub(super) digest: TextDigest,
     /// When the advert is too old to be used.
-    pub(super) expires_at: Option<Instant>,
+    pub(super) expires_at: Deadline,
     /// What is still to be told.
     pub(super) news: Option<News>,
 }
@@ -273,7 +273,7 @@ impl Candidates {
             seen_at: found.now,
             demoted: false,
             digest: found.digest,
-            expires_at: None,
+            expires_at: Deadline::NONE,
             news: Some(news),
         };
         self.table.push(candidate).map_err(|_| NoRoom)?;
@@ -383,7 +383,7 @@ impl Candidate {
 }
 
 /// A label for people.
-fn printable(label: &[u8]) -> String<LABEL_MAX> {
+fn printable(label: &[u8]) -> String<LABEL_MAX, u8> {
     let mut text = String::new();
     for chunk in label.utf8_chunks() {
         for c in chunk.valid().chars() {

@@ -16,10 +16,10 @@ use crate::mdns::cache::{TextDigest, Worth};
 use crate::mdns::querier::{HostName, Judgement, Listener, Sighting};
 use crate::select::{self, Accepted, Carrier, Context, Memory, Refusal, Stale};
 use crate::stats::{Stats, count};
-use crate::time::{Instant, UnixTime};
+use crate::time::{Deadline, Instant, UnixTime};
 use crate::wire::dns::Txt;
 use crate::wire::record::{self, Arch, Channel, Received, SignedAdvert};
-use crate::wire::trust::Trust;
+use crate::wire::trust::Pins;
 use crate::wire::url::Host;
 
 /// What one discovery takes when a client watches.
@@ -30,7 +30,7 @@ const DISCOVERY: Duration = Duration::from_secs(60);
 pub(super) struct Law {
     pub(super) channel: Channel,
     pub(super) arch: Arch,
-    pub(super) trust: Trust,
+    pub(super) pins: Pins,
     pub(super) insecure: bool,
     pub(super) allow_loopback: bool,
     pub(super) stale: Stale,
@@ -44,7 +44,7 @@ impl Law {
         Context {
             channel: &self.channel,
             arch: &self.arch,
-            trust: &self.trust,
+            pins: &self.pins,
             insecure: self.insecure,
             stale: self.stale,
             carrier: Carrier::Lan { networks },
@@ -89,6 +89,15 @@ impl Budget {
     }
 }
 
+/// Counters: see [`Stats`].
+#[derive(Debug, Default)]
+struct Counts {
+    verifications: u64,
+    verifications_over_limit: u64,
+    adverts_not_wanted: u64,
+    candidates_over_limit: u64,
+}
+
 /// Judges adverts.
 #[derive(Debug)]
 pub(super) struct Jury {
@@ -96,14 +105,24 @@ pub(super) struct Jury {
     pub(super) memory: Memory,
     pub(super) candidates: Candidates,
     budget: Budget,
-    pub(super) stats: Stats,
+    stats: Counts,
 }
 
 impl Jury {
     pub(super) fn new(now: Instant, law: Law, memory: Memory) -> Self {
         let budget = Budget { since: now, left: VERIFICATIONS, spent: Vec::new() };
         let candidates = Candidates::new();
-        Self { law, memory, candidates, budget, stats: Stats::default() }
+        Self { law, memory, candidates, budget, stats: Counts::default() }
+    }
+
+    /// Adds the counters.
+    pub(super) const fn add_stats(&self, stats: &mut Stats) {
+        let Counts { verifications, verifications_over_limit, .. } = self.stats;
+        let Counts { adverts_not_wanted, candidates_over_limit, .. } = self.stats;
+        stats.verifications = verifications;
+        stats.verifications_over_limit = verifications_over_limit;
+        stats.adverts_not_wanted = adverts_not_wanted;
+        stats.candidates_over_limit = candidates_over_limit;
     }
 
     /// Whether anything is accepted.
@@ -132,9 +151,9 @@ impl Jury {
         if let Some(time) = self.law.unix_time(now) {
             self.memory.clock.advance(time);
         }
-        let due = |c: &Candidate| c.expires_at.is_some_and(|at| at <= now);
+        let due = |c: &Candidate| c.expires_at.is_due(now);
         for candidate in self.candidates.iter_mut().filter(|candidate| due(candidate)) {
-            candidate.expires_at = None;
+            candidate.expires_at = Deadline::NONE;
             if candidate.is_accepted() {
                 candidate.set_verdict(Err(Refusal::Expired));
             }
@@ -143,7 +162,7 @@ impl Jury {
 
     /// When to run [`handle_timeout`](Self::handle_timeout).
     pub(super) fn next_wake(&self) -> Option<Wake> {
-        let next = self.candidates.iter().filter_map(|candidate| candidate.expires_at).min();
+        let next = self.candidates.iter().filter_map(|candidate| candidate.expires_at.get()).min();
         next.map(|at| Wake { at, why: "to refuse an advert that expires" })
     }
 
@@ -213,7 +232,7 @@ impl Jury {
             let Some(signed) = candidate.signed() else { continue };
             if let Err(refusal @ Refusal::Equivocation) = select::review(signed, &context, memory) {
                 candidate.set_verdict(Err(refusal));
-                candidate.expires_at = None;
+                candidate.expires_at = Deadline::NONE;
             }
         }
     }
@@ -284,16 +303,18 @@ fn see_same(candidates: &mut Candidates, found: &Found<'_>, signed: &SignedAdver
 }
 
 /// When an accepted advert is too old. Without a clock it counts from when it was first seen.
-fn expiry(now: Instant, law: &Law, memory: &Memory, candidate: &Candidate) -> Option<Instant> {
-    let accepted = candidate.verdict().ok()?;
-    let advert = candidate.advert().filter(|_| !accepted.stale)?;
+fn expiry(now: Instant, law: &Law, memory: &Memory, candidate: &Candidate) -> Deadline {
+    let judged = candidate.verdict().ok().filter(|accepted| !accepted.stale);
+    let (Some(_), Some(advert), Stale::Deny) = (judged, candidate.advert(), law.stale) else {
+        return Deadline::NONE;
+    };
     let left = match law.unix_time(now).filter(|_| memory.clock.is_plausible()) {
         Some(time) => advert.expires_at().0.saturating_sub(time.0),
         None => u64::from(advert.ttl),
     };
     // The first whole second after the grace.
     let left = left.saturating_add(select::EXPIRY_GRACE).saturating_add(1);
-    (law.stale == Stale::Deny).then(|| now + Duration::from_secs(left))
+    Deadline::new(now + Duration::from_secs(left))
 }
 
 /// The host of a URL when it is a name under `local`.

@@ -140,9 +140,9 @@ impl Client {
         let memory =
             Memory { seq: SeqMemory::default(), clock: ClockFloor::new(epoch, config.clock) };
         let law = Law {
+            pins: config.trust.pins(&config.channel),
             channel: config.channel,
             arch: config.arch,
-            trust: config.trust,
             insecure: config.insecure,
             allow_loopback: config.allow_loopback,
             stale: config.stale,
@@ -225,7 +225,7 @@ impl Client {
     #[must_use]
     pub fn stats(&self) -> Stats {
         let mut stats = *self.querier.stats();
-        stats.add(&self.jury.stats);
+        self.jury.add_stats(&mut stats);
         stats
     }
 
@@ -321,17 +321,6 @@ mod tests {
 
     #[test]
     fn a_client_fits_in_24_kib() {
-        std::println!(
-            "client {} querier {} jury {} candidate {} law {} trust {} memory {} links {}",
-            size_of::<Client>(),
-            size_of::<Querier>(),
-            size_of::<Jury>(),
-            size_of::<Candidate>(),
-            size_of::<Law>(),
-            size_of::<Trust>(),
-            size_of::<Memory>(),
-            size_of::<crate::wire::record::Received>(),
-        );
         assert!(size_of::<Client>() <= ROOM, "{}", size_of::<Client>());
     }
 }

@@ -16,7 +16,7 @@ use heapless::Vec;
 use crate::limits::{CACHE_TTL_MAX, INSTANCES, INSTANCES_PER_SOURCE, LABEL_MAX};
 use crate::machine::LinkId;
 use crate::mdns::querier::series::Series;
-use crate::time::Instant;
+use crate::time::{Deadline, Instant};
 
 /// RFC 6762 §10.1, §10.2: a record said goodbye to, or flushed, lives one second more.
 pub(crate) const GRACE: Duration = Duration::from_secs(1);
@@ -136,7 +136,7 @@ pub(crate) struct Text {
     pub(crate) worth: Worth,
     pub(crate) life: Lifetime,
     /// Removed at this time unless the record is heard again.
-    pub(crate) doubt: Option<Instant>,
+    pub(crate) doubt: Deadline,
 }
 
 /// One SRV record of an instance: RFC 2782 order decides which of several.
@@ -145,7 +145,7 @@ pub(crate) struct Service {
     pub(crate) priority: u16,
     pub(crate) weight: u16,
     /// Digest of port and target: tells one SRV record from another.
-    pub(crate) digest: u64,
+    pub(crate) digest: u32,
     pub(crate) life: Lifetime,
 }
 
@@ -206,7 +206,6 @@ pub(crate) struct Instance {
     pub(crate) link: LinkId,
     /// Who spoke of it last.
     pub(crate) source: IpAddr,
-    pub(crate) created_at: Instant,
     /// PTR records from the subtype and from the service type.
     pub(crate) subtype: Option<Lifetime>,
     pub(crate) service_type: Option<Lifetime>,
@@ -226,12 +225,11 @@ pub(crate) struct Instance {
 }
 
 impl Instance {
-    fn new(now: Instant, link: LinkId, source: IpAddr, label: Label) -> Self {
+    fn new(link: LinkId, source: IpAddr, label: Label) -> Self {
         Self {
             label,
             link,
             source,
-            created_at: now,
             subtype: None,
             service_type: None,
             service: None,
@@ -270,7 +268,7 @@ impl Instance {
 
     /// The TTL under which its PTR record is a known answer; none while its name is in doubt.
     pub(crate) fn known_answer_ttl(&self, ask: Asks, now: Instant) -> Option<u32> {
-        let doubted = self.texts.iter().any(|text| text.doubt.is_some());
+        let doubted = self.texts.iter().any(|text| text.doubt != Deadline::NONE);
         self.pointer(ask).filter(|_| !doubted)?.known_answer_ttl(now)
     }
 
@@ -279,7 +277,7 @@ impl Instance {
     pub(crate) fn missing(&self, watching: bool) -> Asks {
         let mut missing = Asks::NONE;
         if self.is_wanted() {
-            if self.texts.is_empty() || self.texts.iter().any(|text| text.doubt.is_some()) {
+            if self.texts.is_empty() || self.texts.iter().any(|text| text.doubt != Deadline::NONE) {
                 missing.insert(Asks::TXT);
             }
             if watching && self.service.is_none() {
@@ -294,9 +292,9 @@ impl Instance {
     pub(crate) fn doubt(&mut self, deadline: Instant) -> bool {
         let mut ask = false;
         for text in &mut self.texts {
-            if text.doubt.is_none_or(|at| at > deadline) {
-                ask |= text.doubt.is_none() && text.worth == Worth::Verified;
-                text.doubt = Some(deadline);
+            if text.doubt.get().is_none_or(|at| at > deadline) {
+                ask |= text.doubt == Deadline::NONE && text.worth == Worth::Verified;
+                text.doubt = Deadline::new(deadline);
             }
         }
         ask
@@ -309,7 +307,7 @@ impl Instance {
         let service = self.service.iter().map(|service| service.life.expires_at());
         let texts = self.texts.iter().map(|text| {
             let end = text.life.expires_at();
-            text.doubt.map_or(end, |at| at.min(end))
+            text.doubt.get().map_or(end, |at| at.min(end))
         });
         pointers.chain(service).chain(texts).min()
     }
@@ -323,7 +321,7 @@ impl Instance {
     }
 }
 
-/// Every instance known, on every interface.
+/// Every instance known, on every interface, the oldest first.
 #[derive(Debug)]
 pub(crate) struct Cache {
     instances: Vec<Instance, INSTANCES, u8>,
@@ -354,8 +352,8 @@ impl Cache {
     /// everything kept is worth more. The instance that made room is given to `evicted`.
     pub(crate) fn entry(
         &mut self,
-        now: Instant,
-        (link, source): (LinkId, IpAddr),
+        link: LinkId,
+        source: IpAddr,
         label: &[u8],
         evicted: impl FnOnce(Instance),
     ) -> Option<&mut Instance> {
@@ -365,9 +363,9 @@ impl Cache {
             None => {
                 let label = Label::from_slice(label).ok()?;
                 if let Some(victim) = self.victim(source)? {
-                    evicted(self.instances.swap_remove(victim));
+                    evicted(self.instances.remove(victim));
                 }
-                self.instances.push(Instance::new(now, link, source, label)).ok()?;
+                self.instances.push(Instance::new(link, source, label)).ok()?;
                 self.instances.len().checked_sub(1)?
             }
         };
@@ -391,9 +389,9 @@ impl Cache {
         // The least worth first; what nobody asked for before what was asked for; then the oldest.
         let cost = |instance: &Instance| {
             let resolving = instance.texts.is_empty() && instance.subtype.is_some();
-            (instance.worth(), resolving, instance.created_at)
+            (instance.worth(), resolving)
         };
-        candidates.min_by_key(|(_, instance)| cost(instance)).map(|(at, _)| Some(at))
+        candidates.min_by_key(|(at, instance)| (cost(instance), *at)).map(|(at, _)| Some(at))
     }
 
     /// Removes the instances for which `keep` says no.
@@ -462,18 +460,18 @@ mod tests {
     #[test]
     fn a_flood_evicts_the_oldest_junk_and_nothing_verified() {
         let mut cache = Cache::new();
-        let good = cache.entry(at(0), (LINK, source(1)), b"good", |_| {}).unwrap();
+        let good = cache.entry(LINK, source(1), b"good", |_| {}).unwrap();
         let text = Text {
             digest: TextDigest(1),
             worth: Worth::Verified,
             life: Lifetime::new(at(0), 120, false, 0),
-            doubt: None,
+            doubt: Deadline::NONE,
         };
         good.texts.push(text).unwrap();
         for n in 0..1000_u16 {
             let label = n.to_be_bytes();
             let from = source(u8::try_from(n % 250).unwrap());
-            assert!(cache.entry(at(1), (LINK, from), &label, |_| {}).is_some());
+            assert!(cache.entry(LINK, from, &label, |_| {}).is_some());
         }
         assert_eq!(cache.iter().count(), INSTANCES);
         assert!(cache.find(2, b"GOOD").is_some());
@@ -484,9 +482,9 @@ mod tests {
     #[test]
     fn one_source_cannot_crowd_out_another() {
         let mut cache = Cache::new();
-        cache.entry(at(0), (LINK, source(1)), b"other", |_| {}).unwrap();
+        cache.entry(LINK, source(1), b"other", |_| {}).unwrap();
         for n in 0..1000_u16 {
-            cache.entry(at(1), (LINK, source(2)), &n.to_be_bytes(), |_| {}).unwrap();
+            cache.entry(LINK, source(2), &n.to_be_bytes(), |_| {}).unwrap();
         }
         assert_eq!(cache.iter().count(), INSTANCES_PER_SOURCE + 1);
         assert!(cache.find(2, b"other").is_some());
@@ -495,6 +493,6 @@ mod tests {
     #[test]
     fn a_label_longer_than_63_octets_is_not_kept() {
         let mut cache = Cache::new();
-        assert!(cache.entry(at(0), (LINK, source(1)), &[b'x'; 64], |_| {}).is_none());
+        assert!(cache.entry(LINK, source(1), &[b'x'; 64], |_| {}).is_none());
     }
 }

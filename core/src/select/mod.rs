@@ -24,7 +24,7 @@ pub use version::compare_versions;
 
 use crate::identity::VerifyError;
 use crate::wire::record::{self, Arch, Channel, LegacyAdvert, SignedAdvert};
-use crate::wire::trust::{Mode, Trust};
+use crate::wire::trust::{Mode, Pins};
 
 /// How far an accepted advert is believed; the greater the better.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -65,8 +65,8 @@ pub struct Context<'a> {
     pub channel: &'a Channel,
     /// The architecture that was asked for, by its canonical name.
     pub arch: &'a Arch,
-    /// Whom we believe.
-    pub trust: &'a Trust,
+    /// Whom we believe: [`crate::wire::trust::Trust::pins`] of the channel.
+    pub pins: &'a Pins,
     /// Also accept unsigned adverts and unnamed signers.
     pub insecure: bool,
     /// What to do with an advert whose time is over.
@@ -103,10 +103,10 @@ impl Context<'_> {
     /// # Errors
     /// [`Refusal::Untrusted`].
     pub fn classify(&self, advert: &SignedAdvert) -> Result<TrustClass, Refusal> {
-        if self.trust.provider(&advert.advert().peer, self.channel).is_some() {
+        if self.pins.contains(&advert.advert().peer) {
             return Ok(TrustClass::Pinned);
         }
-        match self.trust.mode() {
+        match self.pins.mode() {
             Mode::Pinned if !self.insecure => Err(Refusal::Untrusted),
             Mode::Pinned | Mode::ReleaseOnly | Mode::Unpinned => Ok(TrustClass::SelfSigned),
         }

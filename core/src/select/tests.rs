@@ -7,6 +7,7 @@ use crate::identity::{PeerId, SecretKey};
 use crate::machine::Network;
 use crate::time::UnixTime;
 use crate::wire::record::{Advert, Error, Received, Version};
+use crate::wire::trust::Trust;
 use crate::wire::url::{AddressClass, Url};
 
 const NOW: UnixTime = UnixTime(1_764_158_400);
@@ -15,6 +16,7 @@ struct Fixture {
     channel: Channel,
     arch: Arch,
     trust: Trust,
+    pins: Pins,
     networks: [Network; 1],
     memory: Memory,
 }
@@ -25,8 +27,10 @@ impl Fixture {
         for &n in pinned {
             trust.add_word(&std::format!("{}", peer(n))).unwrap();
         }
+        let channel = Channel::new("stable").unwrap();
         Self {
-            channel: Channel::new("stable").unwrap(),
+            pins: trust.pins(&channel),
+            channel,
             arch: Arch::new("arm64").unwrap(),
             trust,
             networks: [Network { address: "192.168.1.7".parse().unwrap(), prefix_len: 24 }],
@@ -41,7 +45,7 @@ impl Fixture {
         Context {
             channel: &self.channel,
             arch: &self.arch,
-            trust: &self.trust,
+            pins: &self.pins,
             insecure: false,
             stale: Stale::Deny,
             carrier: Carrier::Lan { networks: &self.networks },
@@ -110,6 +114,7 @@ fn without_providers_any_signer_passes_and_a_bad_signature_never() {
     let one = fixture.sign(1, advert(1));
     assert_eq!(fixture.judge(&one), UNPINNED);
     fixture.trust.add_word(&std::format!("{}", peer(9).key_id())).unwrap();
+    fixture.pins = fixture.trust.pins(&fixture.channel);
     let two = fixture.sign(2, advert(2));
     assert_eq!(fixture.judge(&two), UNPINNED);
     let moved = advert(3).sign(&key(3), &fixture.channel, &Arch::new("x").unwrap()).unwrap();

@@ -98,7 +98,7 @@ impl Scheme {
 
 /// A URL inside the closed grammar.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Url(heapless::String<URL_MAX>);
+pub struct Url(heapless::String<URL_MAX, u8>);
 
 impl Url {
     /// Reads the URL of a manifest.

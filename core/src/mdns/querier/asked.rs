@@ -8,7 +8,7 @@ use heapless::Deque;
 use sha2::{Digest as _, Sha256};
 
 use crate::limits::ONE_SHOTS;
-use crate::machine::LinkId;
+use crate::machine::{Family, LinkId};
 use crate::time::Instant;
 use crate::wire::dns::{Message, Name, Question, Type};
 
@@ -18,9 +18,16 @@ const TIMEOUT: Duration = Duration::from_millis(2500);
 #[derive(Clone, Copy, Debug)]
 struct Asked {
     sent_at: Instant,
-    link: LinkId,
-    id: u16,
     question: u64,
+    interface: u32,
+    id: u16,
+    family: Family,
+}
+
+impl Asked {
+    fn is_on(&self, link: LinkId) -> bool {
+        self.interface == link.interface && self.family == link.family
+    }
 }
 
 /// The one-shot queries of the last seconds; the oldest is forgotten for a newer one.
@@ -40,13 +47,14 @@ impl OneShots {
             self.asked.pop_front();
         }
         let question = digest(&question.name, question.qtype);
+        let LinkId { interface, family } = link;
         // There is room.
-        let _ = self.asked.push_back(Asked { sent_at: now, link, id, question });
+        let _ = self.asked.push_back(Asked { sent_at: now, question, interface, id, family });
     }
 
     /// Forgets the queries of a link.
     pub(crate) fn forget(&mut self, link: LinkId) {
-        self.asked.retain(|asked| asked.link != link);
+        self.asked.retain(|asked| !asked.is_on(link));
     }
 
     /// The time since the query that `message`, come by `link`, answers; `None` when it answers none.
@@ -62,7 +70,7 @@ impl OneShots {
         };
         let question = digest(&question.name, question.qtype);
         let matches = |asked: &&Asked| {
-            asked.id == message.id() && asked.link == link && asked.question == question
+            asked.id == message.id() && asked.is_on(link) && asked.question == question
         };
         let asked = self.asked.iter().rev().find(matches)?;
         Some(now.since(asked.sent_at)).filter(|elapsed| *elapsed <= TIMEOUT)

@@ -12,7 +12,7 @@ use crate::limits::{INTERFACES, LINKS, NETWORKS_PER_LINK};
 use crate::machine::{Family, Link, LinkId, Network};
 use crate::mdns::cache::Asks;
 use crate::mdns::group;
-use crate::time::Instant;
+use crate::time::{Deadline, Instant};
 
 /// A link whose addresses change is asked again at most this often: addresses come one by one, and radios flap.
 const RESTART_GAP: Duration = Duration::from_secs(1);
@@ -34,7 +34,7 @@ struct Interface {
 pub(crate) struct MoreAnswers {
     pub(crate) asks: Asks,
     /// Known answers already sent.
-    pub(crate) sent: usize,
+    pub(crate) sent: u8,
 }
 
 /// One link.
@@ -51,9 +51,9 @@ pub(crate) struct LinkState {
     /// The multicast questions ask for unicast responses.
     pub(crate) unicast_response: bool,
     /// RFC 6762 §6: unicast responses are taken until then.
-    pub(crate) unicast_until: Option<Instant>,
+    pub(crate) unicast_until: Deadline,
     /// When another host asked our question (RFC 6762 §7.3), subtype and type.
-    pub(crate) heard: [Option<Instant>; 2],
+    pub(crate) heard: [Deadline; 2],
     pub(crate) more: Option<MoreAnswers>,
 }
 
@@ -68,7 +68,7 @@ impl LinkState {
     fn restart(&mut self, at: Instant) {
         self.started_at = at;
         self.browse = Series::starting(at);
-        self.heard = [None; 2];
+        self.heard = [Deadline::NONE; 2];
     }
 }
 
@@ -134,8 +134,8 @@ impl Links {
             one_shot: Asks::NONE,
             multicast: Asks::NONE,
             unicast_response: false,
-            unicast_until: None,
-            heard: [None; 2],
+            unicast_until: Deadline::NONE,
+            heard: [Deadline::NONE; 2],
             more: None,
         };
         match self.links.push(state) {

@@ -42,7 +42,7 @@ use crate::mdns::cache::{Cache, Instance, RECONFIRM, TextDigest, Worth};
 use crate::mdns::service::{ServiceName, subtype};
 use crate::rng::Rng;
 use crate::stats::{Stats, count};
-use crate::time::Instant;
+use crate::time::{Deadline, Instant};
 use crate::wire::dns::Txt;
 
 pub(crate) use self::hosts::HostName;
@@ -198,9 +198,9 @@ impl Querier {
         for instance in self.cache.iter_mut() {
             if instance.link.interface == interface
                 && let Some(text) = instance.texts.iter_mut().find(|text| text.digest == digest)
-                && text.doubt.is_none()
+                && text.doubt == Deadline::NONE
             {
-                text.doubt = Some(now + RECONFIRM);
+                text.doubt = Deadline::new(now + RECONFIRM);
                 instance.resolve = Series::starting(now);
             }
         }

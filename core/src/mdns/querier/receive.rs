@@ -23,7 +23,7 @@ use crate::mdns::cache::{
 };
 use crate::mdns::service::service_type;
 use crate::stats::count;
-use crate::time::Instant;
+use crate::time::{Deadline, Instant};
 use crate::wire::dns::{Class, Message, Name, Nsec, Question, Record, RecordData, Srv, Txt, Type};
 
 /// RFC 6762 §10.5: this many queries of others without an answer put a record in doubt.
@@ -106,7 +106,7 @@ impl Querier {
                 Some(rtt?)
             }
             Port::Mdns => {
-                let until = self.links.find(link).and_then(|link| link.unicast_until);
+                let until = self.links.find(link).and_then(|link| link.unicast_until.get());
                 if !multicast && until.is_none_or(|until| now > until) {
                     count!(self.stats, unsolicited);
                     return None;
@@ -194,9 +194,8 @@ impl Querier {
             }
             return;
         }
-        let key = (origin.link, origin.source());
         let evicted = |victim: Instance| forget(&victim, listener);
-        match self.cache.entry(origin.now, key, label, evicted) {
+        match self.cache.entry(origin.link, origin.source(), label, evicted) {
             Some(instance) => {
                 let pointer = instance.pointer_mut(ask);
                 *pointer = Some(Lifetime::renewed(*pointer, life));
@@ -240,9 +239,8 @@ impl Querier {
         if let Some(name) = judgement.host {
             self.hosts.want(origin.now, origin.link, origin.source(), name);
         }
-        let key = (origin.link, origin.source());
         let evicted = |victim: Instance| forget(&victim, listener);
-        let Some(instance) = self.cache.entry(origin.now, key, label, evicted) else {
+        let Some(instance) = self.cache.entry(origin.link, origin.source(), label, evicted) else {
             return count!(self.stats, instances_over_limit);
         };
         instance.unanswered = 0;
@@ -251,7 +249,7 @@ impl Querier {
         if record.cache_flush && flush(instance, origin.now, digest) {
             instance.resolve = Series::spread(origin.now, &mut self.rng);
         }
-        let text = Text { digest, worth: judgement.worth, life, doubt: None };
+        let text = Text { digest, worth: judgement.worth, life, doubt: Deadline::NONE };
         if let Some(gone) = place(instance, text) {
             listener.gone(interface, gone);
         }
@@ -371,7 +369,7 @@ impl Querier {
             && qtype == Type::Ptr
         {
             let [subtype, service_type] = &mut state.heard;
-            *(if ask == Asks::SUBTYPE { subtype } else { service_type }) = Some(now);
+            *(if ask == Asks::SUBTYPE { subtype } else { service_type }) = Deadline::new(now);
             if state.multicast.contains(ask) && !state.unicast_response {
                 state.multicast.remove(ask);
                 count!(self.stats, questions_suppressed);
@@ -438,7 +436,7 @@ impl Querier {
 /// RFC 6762 §10.5: counts a query that our record should answer; answers count it back to zero.
 fn observe(now: Instant, instance: &mut Instance) {
     instance.unanswered = instance.unanswered.saturating_add(1);
-    let doubted = instance.texts.iter().any(|text| text.doubt.is_some());
+    let doubted = instance.texts.iter().any(|text| text.doubt != Deadline::NONE);
     if instance.unanswered >= UNANSWERED && !doubted {
         instance.doubt(now + RECONFIRM);
         instance.resolve = Series::starting(now + GRACE);
@@ -453,8 +451,10 @@ fn flush(instance: &mut Instance, now: Instant, digest: TextDigest) -> bool {
             continue;
         }
         if text.worth == Worth::Verified {
-            ask |= text.doubt.is_none();
-            text.doubt = text.doubt.or(Some(now + GRACE));
+            if text.doubt == Deadline::NONE {
+                text.doubt = Deadline::new(now + GRACE);
+                ask = true;
+            }
         } else {
             text.life.end(now);
         }
@@ -471,10 +471,11 @@ fn place(instance: &mut Instance, text: Text) -> Option<TextDigest> {
     }
     let Err(text) = instance.texts.push(text) else { return None };
     let worst = instance.texts.iter_mut().min_by_key(|known| {
-        (known.worth, core::cmp::Reverse(known.doubt.is_some()), known.life.received_at())
+        (known.worth, core::cmp::Reverse(known.doubt != Deadline::NONE), known.life.received_at())
     })?;
     let takes = worst.worth < text.worth
-        || (worst.worth == text.worth && (text.worth < Worth::Verified || worst.doubt.is_some()));
+        || (worst.worth == text.worth
+            && (text.worth < Worth::Verified || worst.doubt != Deadline::NONE));
     takes.then(|| core::mem::replace(worst, text).digest)
 }
 
@@ -484,6 +485,6 @@ fn forget(instance: &Instance, listener: &mut impl Listener) {
 }
 
 /// Tells one SRV record from another.
-fn service_digest(srv: &Srv<'_>) -> u64 {
-    u64::from(srv.target.canonical_hash()) << 16 | u64::from(srv.port)
+fn service_digest(srv: &Srv<'_>) -> u32 {
+    srv.target.canonical_hash().rotate_left(16) ^ u32::from(srv.port)
 }

@@ -13,6 +13,7 @@ use crate::machine::{LinkId, Port, Transmit, TransmitBuffer};
 use crate::mdns::cache::Asks;
 use crate::mdns::{group, service};
 use crate::stats::count;
+use crate::time::Deadline;
 use crate::wire::dns::{
     Class, Compression, Flags, MessageWriter, Name, Question, Record, RecordData, Section, Type,
 };
@@ -101,7 +102,7 @@ impl Querier {
         link.multicast = Asks::NONE;
         let unicast = core::mem::take(&mut link.unicast_response);
         if unicast && !asks.is_empty() {
-            link.unicast_until = Some(self.now + UNICAST_WINDOW);
+            link.unicast_until = Deadline::new(self.now + UNICAST_WINDOW);
         }
         let from = match more {
             // Questions wait until the known answers of those before them are out.
@@ -154,8 +155,8 @@ impl Querier {
         id: LinkId,
         from: &MoreAnswers,
         writer: &mut MessageWriter<'_>,
-    ) -> Option<usize> {
-        let mut sent = 0_usize;
+    ) -> Option<u8> {
+        let mut sent = 0_u8;
         let mut first = true;
         let mut asks = from.asks;
         while let Some(ask) = asks.pop() {

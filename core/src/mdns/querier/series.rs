@@ -6,7 +6,7 @@
 use core::time::Duration;
 
 use crate::rng::Rng;
-use crate::time::Instant;
+use crate::time::{Deadline, Instant};
 
 /// RFC 6762 §5.2: bounds of the delay of the first multicast query.
 const FIRST_DELAY: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(120));
@@ -31,19 +31,19 @@ pub(crate) enum Step {
 /// A series of questions with back-off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Series {
-    next_at: Option<Instant>,
+    next_at: Deadline,
     steps: u8,
 }
 
 impl Series {
     /// A series that asks nothing.
     pub(crate) const fn idle() -> Self {
-        Self { next_at: None, steps: 0 }
+        Self { next_at: Deadline::NONE, steps: 0 }
     }
 
     /// A series whose one-shot queries are due at `at`.
     pub(crate) const fn starting(at: Instant) -> Self {
-        Self { next_at: Some(at), steps: 0 }
+        Self { next_at: Deadline::new(at), steps: 0 }
     }
 
     /// A series whose one-shot queries are due 20 to 120 ms after `now`, for questions that many hosts may ask at
@@ -53,8 +53,8 @@ impl Series {
     }
 
     /// When the next step is due.
-    pub(crate) const fn next_at(&self) -> Option<Instant> {
-        self.next_at
+    pub(crate) fn next_at(&self) -> Option<Instant> {
+        self.next_at.get()
     }
 
     /// Steps taken.
@@ -69,7 +69,7 @@ impl Series {
 
     /// Takes the step that is due, and plans the next one from `now`: late wakes never make a gap short.
     pub(crate) fn take(&mut self, now: Instant, rng: &mut Rng) -> Option<Step> {
-        if self.next_at? > now {
+        if !self.next_at.is_due(now) {
             return None;
         }
         let step = match self.steps {
@@ -85,7 +85,7 @@ impl Series {
                 FIRST_INTERVAL.saturating_mul(1_u32 << doublings).min(INTERVAL_MAX)
             }
         };
-        self.next_at = Some(now + wait);
+        self.next_at = Deadline::new(now + wait);
         self.steps = self.steps.saturating_add(1);
         Some(step)
     }

@@ -7,7 +7,7 @@ use super::{Listener, Querier};
 use crate::machine::Wake;
 use crate::mdns::cache::{Asks, GRACE, Instance, Lifetime, Worth};
 use crate::stats::count;
-use crate::time::Instant;
+use crate::time::{Deadline, Instant};
 
 /// A follow-up question that was asked this often is given up until the instance is heard of again.
 const FOLLOW_UP_STEPS: u8 = 6;
@@ -58,7 +58,8 @@ impl Querier {
             }
             link.unicast_response = step == Step::First && self.first_binder;
             for (ask, heard) in [Asks::SUBTYPE, Asks::TYPE].into_iter().zip(&mut link.heard) {
-                let recent = heard.take().is_some_and(|at| now.since(at) < HEARD_RECENTLY);
+                let heard = core::mem::replace(heard, Deadline::NONE).get();
+                let recent = heard.is_some_and(|at| now.since(at) < HEARD_RECENTLY);
                 if recent {
                     count!(self.stats, questions_suppressed);
                 } else {
@@ -127,7 +128,7 @@ impl Querier {
             }
             let had_texts = !instance.texts.is_empty();
             instance.texts.retain(|text| {
-                let stays = text.life.is_live(now) && text.doubt.is_none_or(|at| at > now);
+                let stays = text.life.is_live(now) && !text.doubt.is_due(now);
                 if !stays {
                     listener.gone(interface, text.digest);
                 }

@@ -80,7 +80,7 @@ macro_rules! text_field {
     ($(#[$meta:meta])* $name:ident, $cap:literal, $field:expr, $check:expr) => {
         $(#[$meta])*
         #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub struct $name(heapless::String<$cap>);
+        pub struct $name(heapless::String<$cap, u8>);
 
         impl $name {
             /// Octets at most.

@@ -91,7 +91,36 @@ pub struct Trust {
     fallbacks: heapless::Vec<Url, TRUST_FALLBACKS>,
 }
 
+/// What judging the adverts of one channel needs of a store: a fifth of its octets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pins {
+    mode: Mode,
+    providers: heapless::Vec<PeerId, TRUST_KEYS, u8>,
+}
+
+impl Pins {
+    /// How adverts are judged.
+    #[must_use]
+    pub const fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    /// Whether this key is that of a provider named for the channel.
+    #[must_use]
+    pub fn contains(&self, key: &PeerId) -> bool {
+        self.providers.contains(key)
+    }
+}
+
 impl Trust {
+    /// What judging the adverts of `channel` needs.
+    #[must_use]
+    pub fn pins(&self, channel: &Channel) -> Pins {
+        let named = |key: &&TrustedKey| key.role == Role::Provider && self.covers(key, channel);
+        let providers = self.keys.iter().filter(named).map(|key| key.key).collect();
+        Pins { mode: self.mode(), providers }
+    }
+
     /// How adverts are judged with this.
     #[must_use]
     pub fn mode(&self) -> Mode {
