@@ -39,7 +39,7 @@ const NETWORKS: &[Network] = &[
     Network { address: IpAddr::V6(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1)), prefix_len: 64 },
 ];
 
-/// The IPv4 and IPv6 links of interface 2, with 192.0.2.1/24 and fe80::1/64.
+/// The IPv4 and IPv6 links of interface 2, with `192.0.2.1/24` and `fe80::1/64`.
 pub(crate) const V4: TestLink =
     TestLink { id: LinkId { interface: 2, family: Family::V4 }, mtu: 1500, networks: NETWORKS };
 pub(crate) const V6: TestLink =

@@ -647,10 +647,9 @@ fn d3_an_empty_txt_record_says_nothing_and_harms_nothing() {
 fn d5_d6_unknown_keys_are_ignored_keys_have_no_case_and_the_first_one_counts() {
     let mut lan = watching();
     let mut txt = vec![2, b'=', b'x', 1, b'z'];
-    let good = signed(1);
     // ARCH=… in capitals, then a second arch.
     let upper: Vec<u8> = {
-        let mut octets = good.clone();
+        let mut octets = signed(1);
         let at = octets.windows(5).position(|w| w == b"arch=").unwrap();
         octets[at..at + 4].make_ascii_uppercase();
         octets
