@@ -8,9 +8,12 @@
 mod bare;
 mod bench;
 mod ci;
+mod conformance;
 mod demo;
 mod error;
+mod fuzz;
 mod install;
+mod size;
 mod steps;
 mod test;
 mod tidy;
@@ -41,6 +44,12 @@ enum Task {
     Tidy(tidy::Options),
     /// Measure beside other implementations and write BENCHMARKS.md.
     Bench(bench::Options),
+    /// Check RFC 6762 and RFC 6763 on the wire, ours and other implementations; write CONFORMANCE.md.
+    Conformance(conformance::Options),
+    /// Look for inputs that break a decoder.
+    Fuzz(fuzz::Options),
+    /// List the sizes of the programs.
+    Size,
 }
 
 fn main() -> ExitCode {
@@ -50,6 +59,9 @@ fn main() -> ExitCode {
         Task::Ci => ci::run(),
         Task::Tidy(options) => tidy::run(&options),
         Task::Bench(options) => bench::run(&options),
+        Task::Conformance(options) => conformance::run(&options),
+        Task::Fuzz(options) => fuzz::run(&options),
+        Task::Size => size::run(),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
