@@ -5,6 +5,7 @@
 
 mod corpus;
 mod dns;
+mod formats;
 mod hostile;
 
 use std::fs;
