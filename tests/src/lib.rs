@@ -9,9 +9,11 @@ mod error;
 pub mod conformance;
 pub mod deadline;
 pub mod fuzz_bodies;
+pub mod message;
 pub mod netns;
 pub mod peers;
 pub mod process;
+pub mod scripted;
 pub mod subject;
 pub mod wire_peer;
 

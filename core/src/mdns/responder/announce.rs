@@ -6,6 +6,7 @@ use super::answer::{Packet, Style};
 use super::link::{LinkState, Reason};
 use super::records::{Common, OfInstance, Owner, RecordSet};
 use crate::machine::{Transmit, TransmitBuffer};
+use crate::time::Instant;
 use crate::wire::dns::{Compression, Flags, MessageWriter};
 
 impl<const N: usize> Responder<N> {
@@ -13,6 +14,7 @@ impl<const N: usize> Responder<N> {
     pub(super) fn announce(&mut self, link: usize, owner: Owner) {
         let now = self.now;
         let Some(state) = self.links.get_mut(link) else { return };
+        state.known.insert(owner);
         match owner {
             Owner::Host => {
                 state.announce(RecordSet::Common(Common::A), now);
@@ -97,14 +99,19 @@ impl<const N: usize> Responder<N> {
 }
 
 impl<const N: usize> LinkState<N> {
-    /// Has an instance forgotten by others, if it was verified here.
-    pub(super) fn dismiss(&mut self, index: usize, now: crate::time::Instant) {
-        if self.is_verified(Owner::Instance(index)) {
-            for of in
-                [OfInstance::TypePtr, OfInstance::SubtypePtr, OfInstance::Srv, OfInstance::Txt]
-            {
-                self.schedule(RecordSet::Instance(index, of), now, Reason::Goodbye);
-            }
+    /// Has an instance forgotten by others; of a name that is being fought over, only what points to it.
+    pub(super) fn dismiss(&mut self, index: usize, now: Instant) {
+        let owner = Owner::Instance(index);
+        let verified = self.is_verified(owner);
+        self.silence(owner);
+        if !self.known.contains(owner) {
+            return;
+        }
+        for of in [OfInstance::TypePtr, OfInstance::SubtypePtr] {
+            self.schedule(RecordSet::Instance(index, of), now, Reason::Goodbye);
+        }
+        for of in [OfInstance::Srv, OfInstance::Txt].into_iter().filter(|_| verified) {
+            self.schedule(RecordSet::Instance(index, of), now, Reason::Goodbye);
         }
     }
 }

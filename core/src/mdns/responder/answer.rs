@@ -73,13 +73,16 @@ impl Packet {
                     break;
                 }
                 sent.insert(set);
+                if limit > self.limit {
+                    break;
+                }
             }
             if sent.is_empty() && limit < TRANSMIT_MAX {
                 // RFC 6762 §17: one record that does not fit alone goes in fragments.
                 limit = TRANSMIT_MAX;
                 continue;
             }
-            if complete {
+            if complete && limit == self.limit {
                 for set in additionals.iter() {
                     if put(registry, interface, set, &mut w, (Section::Additional, self.style))
                         .is_ok()

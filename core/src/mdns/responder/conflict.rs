@@ -108,6 +108,7 @@ impl<const N: usize> Responder<N> {
                 let negative = record.data.rtype() == Type::Nsec;
                 if !negative && !state.slot(set).is_recent(self.now, MULTICAST_INTERVAL) {
                     state.schedule(set, self.now, Reason::Announcement);
+                    self.wake = None;
                 }
             }
             Whose::Here(_) | Whose::Elsewhere(_) => {}
@@ -170,16 +171,17 @@ impl<const N: usize> Responder<N> {
         count!(self.stats, conflicts);
         count!(self.stats, renames);
         let slow = self.note_conflict(owner);
-        let announced = self.links.iter().any(|link| link.is_verified(owner));
+        let announced = self.links.iter().any(|link| link.known.contains(owner));
         self.registry.rename(owner, announced);
         let delay = self.probing_delay(slow);
         let at = self.now + delay;
         for state in &mut self.links {
-            match (owner, state.is_verified(owner)) {
+            match (owner, state.known.contains(owner)) {
                 (Owner::Host, true) => state.host_renamed = true,
                 (Owner::Instance(_), true) => state.renamed.insert(owner),
                 (Owner::Host | Owner::Instance(_), false) => {}
             }
+            state.known.remove(owner);
             if state.phase(owner) != Phase::Idle {
                 state.silence(owner);
                 state.set_phase(owner, Phase::Waiting { at });

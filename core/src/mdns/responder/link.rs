@@ -96,6 +96,8 @@ pub(super) struct LinkState<const N: usize> {
     pub(super) probing_from: Option<Instant>,
     /// The last probe sent: responses to it may come by unicast for a while.
     pub(super) probed_at: Option<Instant>,
+    /// Names that have been announced here since they were taken, verified at present or not.
+    pub(super) known: Owners<N>,
     /// Instances whose former name is to be said goodbye to.
     pub(super) renamed: Owners<N>,
     /// The host's old addresses are to be said goodbye to.
@@ -115,6 +117,7 @@ impl<const N: usize> LinkState<N> {
             records: [[Slot::EMPTY; 5]; N],
             probing_from: None,
             probed_at: None,
+            known: Owners::EMPTY,
             renamed: Owners::EMPTY,
             addresses_gone: false,
             host_renamed: false,
@@ -216,6 +219,7 @@ impl<const N: usize> LinkState<N> {
         if let Some(slots) = self.records.get_mut(index) {
             *slots = [Slot::EMPTY; 5];
         }
+        self.known.remove(Owner::Instance(index));
         self.renamed.remove(Owner::Instance(index));
     }
 

@@ -1,0 +1,3 @@
+//! The laws of [`phase_core::machine`], held for every machine under random inputs.
+
+mod provider;
