@@ -1,4 +1,6 @@
 //! The runtime on real sockets, interfaces and processes, in network namespaces.
 
+mod discover;
 mod driver;
 mod echo;
+mod publisher;

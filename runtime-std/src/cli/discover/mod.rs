@@ -35,7 +35,7 @@ pub struct Arguments {
     #[arg(long, value_name = "MODE", value_enum, default_value_t = Mode::Auto)]
     mode: Mode,
     /// Stop after this many seconds, fractions allowed. The default is 3, and no limit with --watch.
-    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, allow_negative_numbers = true)]
     timeout: Option<Duration>,
     #[command(flatten)]
     interfaces: Interfaces,
