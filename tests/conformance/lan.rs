@@ -46,6 +46,11 @@ pub(crate) const V6: TestLink =
     TestLink { id: LinkId { interface: 2, family: Family::V6 }, mtu: 1500, networks: NETWORKS };
 
 impl TestLink {
+    pub(crate) const fn on_interface(mut self, interface: u32) -> Self {
+        self.id.interface = interface;
+        self
+    }
+
     pub(crate) const fn with_mtu(self, mtu: u16) -> Self {
         Self { mtu, ..self }
     }

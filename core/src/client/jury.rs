@@ -308,12 +308,12 @@ fn expiry(now: Instant, law: &Law, memory: &Memory, candidate: &Candidate) -> De
     let (Some(_), Some(advert), Stale::Deny) = (judged, candidate.advert(), law.stale) else {
         return Deadline::NONE;
     };
-    let left = match law.unix_time(now).filter(|_| memory.clock.is_plausible()) {
-        Some(time) => advert.expires_at().0.saturating_sub(time.0),
-        None => u64::from(advert.ttl),
-    };
     // The first whole second after the grace.
-    let left = left.saturating_add(select::EXPIRY_GRACE).saturating_add(1);
+    let grace = select::EXPIRY_GRACE.saturating_add(1);
+    let left = match law.unix_time(now).filter(|_| memory.clock.is_plausible()) {
+        Some(time) => advert.expires_at().plus(grace).0.saturating_sub(time.0),
+        None => u64::from(advert.ttl).saturating_add(grace),
+    };
     Deadline::new(now + Duration::from_secs(left))
 }
 

@@ -112,6 +112,11 @@ impl Lifetime {
             *self = Self { received_at: now, ttl: 1, refreshes: u8::MAX, ..*self };
         }
     }
+
+    /// Whether it is in its last second after a goodbye or a flush.
+    pub(crate) const fn is_ending(&self) -> bool {
+        self.refreshes == u8::MAX
+    }
 }
 
 /// What a TXT record is worth to whoever judged it.
@@ -298,6 +303,13 @@ impl Instance {
             }
         }
         ask
+    }
+
+    /// Its host was asked and answered: what it was said to have said goodbye to is forgotten, not mourned.
+    pub(crate) fn rescue(&mut self) {
+        self.subtype = self.subtype.filter(|life| !life.is_ending());
+        self.service_type = self.service_type.filter(|life| !life.is_ending());
+        self.service = self.service.filter(|service| !service.life.is_ending());
     }
 
     /// The next time something of it ends.

@@ -466,7 +466,11 @@ fn flush(instance: &mut Instance, now: Instant, digest: TextDigest) -> bool {
 fn place(instance: &mut Instance, text: Text) -> Option<TextDigest> {
     if let Some(known) = instance.texts.iter_mut().find(|known| known.digest == text.digest) {
         let life = Lifetime::renewed(Some(known.life), text.life);
+        let doubted = known.doubt != Deadline::NONE;
         *known = Text { life, ..text };
+        if doubted {
+            instance.rescue();
+        }
         return None;
     }
     let Err(text) = instance.texts.push(text) else { return None };

@@ -128,8 +128,10 @@ impl Querier {
             }
             let had_texts = !instance.texts.is_empty();
             instance.texts.retain(|text| {
-                let stays = text.life.is_live(now) && !text.doubt.is_due(now);
-                if !stays {
+                let unconfirmed = text.doubt.is_due(now);
+                let stays = text.life.is_live(now) && !unconfirmed;
+                // Who discovers once keeps what lapses: nobody refreshed it.
+                if unconfirmed || (!stays && browsing) {
                     listener.gone(interface, text.digest);
                 }
                 stays
