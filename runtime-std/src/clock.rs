@@ -23,6 +23,9 @@ const AWAKE: ClockId = ClockId::from_raw(nix::libc::CLOCK_UPTIME_RAW);
 #[cfg(not(any(target_os = "linux", target_os = "android", target_os = "macos")))]
 const AWAKE: ClockId = ClockId::CLOCK_MONOTONIC;
 
+/// 2025-11-26: no advert in this format is older, and a clock that shows an earlier time is not believed.
+pub const EPOCH: UnixTime = UnixTime(1_764_158_400);
+
 /// How far the two clocks must part before it is called sleep.
 const SLEEP_MIN: Duration = Duration::from_secs(1);
 

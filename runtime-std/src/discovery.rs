@@ -7,17 +7,14 @@ use std::time::Duration;
 use phase_core::client::{Candidate, CandidateId, Client, Config, Event, Mode};
 use phase_core::rng::Seed;
 use phase_core::select::TrustClass;
-use phase_core::time::{Instant, UnixTime};
+use phase_core::time::Instant;
 use phase_core::wire::record::{Arch, Channel};
 use phase_core::wire::trust::{self, Trust};
 use tokio::time::{sleep, timeout};
 
-use crate::clock::{Clock, unix_time};
+use crate::clock::{Clock, EPOCH, unix_time};
 use crate::driver::{Driver, NetOptions};
 use crate::net;
-
-/// 2025-11-26: no advert in this format is older, and a clock that shows an earlier time is not believed.
-const EPOCH: UnixTime = UnixTime(1_764_158_400);
 
 /// How long a first acceptable advert waits for one that is trusted further.
 const BETTER_WITHIN: Duration = Duration::from_millis(100);

@@ -19,11 +19,14 @@ use crate::clock;
 /// The environment variable that says what is logged, such as `debug` or `phase_provider=trace`.
 pub const LOG_VARIABLE: &str = "PHASE_LOG";
 
+/// The channel that most machines boot from.
+const DEFAULT_CHANNEL: &str = "stable";
+
 /// Which image.
 #[derive(Args, Clone, Debug)]
 pub struct Image {
     /// Release channel.
-    #[arg(long, value_name = "CHANNEL", default_value = "stable")]
+    #[arg(long, value_name = "CHANNEL", default_value = DEFAULT_CHANNEL)]
     pub channel: Channel,
     /// Architecture: arm64 (or aarch64), x86_64 (or amd64), or another name that providers use. The default
     /// is this machine's own.
@@ -126,6 +129,28 @@ pub fn arch(text: &str) -> Result<Arch, FieldError> {
     Arch::canonical(text)
 }
 
+/// The channel when nothing is said.
+#[must_use]
+#[expect(
+    clippy::missing_panics_doc,
+    clippy::unwrap_used,
+    reason = "a test parses the same constant"
+)]
+pub fn default_channel() -> Channel {
+    DEFAULT_CHANNEL.parse().unwrap()
+}
+
+/// The architecture of this machine.
+#[must_use]
+#[expect(
+    clippy::missing_panics_doc,
+    clippy::unwrap_used,
+    reason = "a test parses the same constant"
+)]
+pub fn own_arch() -> Arch {
+    arch(std::env::consts::ARCH).unwrap()
+}
+
 /// Why a duration was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("must be a number of seconds from 0.001 to 86400, such as 2.5")]
@@ -161,7 +186,8 @@ mod tests {
 
     #[test]
     fn the_default_architecture_is_a_valid_one() {
-        assert!(arch(std::env::consts::ARCH).is_ok());
+        assert_eq!(arch(std::env::consts::ARCH), Ok(own_arch()));
+        assert_eq!(default_channel().as_str(), "stable");
         assert_eq!(arch("amd64").unwrap().as_str(), "x86_64");
     }
 }

@@ -2,5 +2,7 @@
 
 pub mod common;
 pub mod discover;
+pub mod fetch;
 pub mod text;
 pub mod trust;
+pub mod verify;

@@ -1,16 +1,46 @@
-//! Text of strangers, made safe for a terminal.
+//! What commands say, and text of strangers made safe for a terminal.
 //!
 //! What a record may contain is restricted when it is read; records that were refused, and names on the
 //! wire, are shown too, so that nothing is printed raw.
 
-use std::fmt::{self, Write as _};
+use std::fmt::{self, Display, Write as _};
+use std::io::{self, Write as _};
+
+use serde::Serialize;
+
+use crate::exit::Exit;
+
+/// Writes a line to standard error; when that is closed, nobody listens.
+pub fn say(line: &str) {
+    let _ = writeln!(io::stderr(), "{line}");
+}
+
+/// Says what went wrong on standard error, and how the command ends.
+pub fn complain(command: &str, exit: Exit, what: &dyn Display) -> Exit {
+    say(&format!("{command}: {what}"));
+    exit
+}
+
+/// Writes a line of the result to standard output; a reader that left wants no more.
+pub fn print_line(line: &str) {
+    let _ = writeln!(io::stdout(), "{line}");
+}
+
+/// Writes a result as one line of JSON.
+pub fn print_json(result: &impl Serialize) {
+    match serde_json::to_string(result) {
+        Ok(json) => print_line(&escape_json(&json)),
+        // Strings, numbers and lists always become JSON.
+        Err(error) => say(&error.to_string()),
+    }
+}
 
 /// Displays text on one line: control characters, and characters that turn the direction of writing, as
 /// `\u{…}`.
 #[derive(Clone, Copy, Debug)]
 pub struct Escaped<'a>(pub &'a str);
 
-impl fmt::Display for Escaped<'_> {
+impl Display for Escaped<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for c in self.0.chars() {
             if is_unsafe(c) {

@@ -4,9 +4,12 @@ use std::fs::File;
 use std::io::{self, Read as _};
 
 use phase_core::limits::{TRUST_LINE_MAX, TRUST_LINES};
+use phase_core::select::ClockFloor;
+use phase_core::time::UnixTime;
 use phase_core::wire::trust::{self, Trust};
 
 use super::text::Escaped;
+use crate::clock::{EPOCH, unix_time};
 
 /// Octets of a trust file: every line at its longest.
 const FILE_MAX: usize = TRUST_LINES * (TRUST_LINE_MAX + 2);
@@ -54,6 +57,13 @@ pub fn load(words: &[String]) -> Result<Trust, Error> {
         trust.check().map_err(Error::Whole)?;
     }
     Ok(trust)
+}
+
+/// The earliest time it can be: by this machine's clock, or by what the program and the trust store know.
+#[must_use]
+pub fn earliest_now(trust: &Trust) -> UnixTime {
+    let epoch = trust.epoch().map_or(EPOCH, |epoch| epoch.max(EPOCH));
+    ClockFloor::new(epoch, Some(unix_time())).floor()
 }
 
 fn add(trust: &mut Trust, word: &str) -> Result<(), Error> {

@@ -135,7 +135,7 @@ async fn once(
 mod tests {
     use super::*;
     use crate::fetch::part::Expected;
-    use sha2::{Digest as _, Sha256};
+    use phase_core::wire::digest::Digest;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::net::TcpListener;
     use tokio::task::JoinHandle;
@@ -184,7 +184,7 @@ mod tests {
     }
 
     fn part(directory: &tempfile::TempDir) -> Part {
-        let expected = Expected { size: IMAGE.len() as u64, digest: Sha256::digest(IMAGE).into() };
+        let expected = Expected { size: IMAGE.len() as u64, digest: Digest::of(IMAGE) };
         Part::open(directory.path(), expected).unwrap()
     }
 

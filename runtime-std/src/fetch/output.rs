@@ -173,16 +173,23 @@ impl Output {
         for name in NAMES.iter().filter(|name| !keep.contains(**name)) {
             remove(&self.directory.join(name))?;
         }
-        let dtbs = self.directory.join(DTBS);
-        let entries = match fs::read_dir(&dtbs) {
+        self.remove_others_below(DTBS, keep)
+    }
+
+    /// The same for every file below a directory of the image.
+    fn remove_others_below(&self, name: &str, keep: &BTreeSet<String>) -> Result<(), Error> {
+        let directory = self.directory.join(name);
+        let entries = match fs::read_dir(&directory) {
             Ok(entries) => entries,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(at(&dtbs)(error)),
+            Err(error) => return Err(at(&directory)(error)),
         };
         for entry in entries {
-            let entry = entry.map_err(at(&dtbs))?;
-            let name = format!("{DTBS}/{}", entry.file_name().to_string_lossy());
-            if !keep.contains(&name) {
+            let entry = entry.map_err(at(&directory))?;
+            let name = format!("{name}/{}", entry.file_name().to_string_lossy());
+            if entry.file_type().map_err(at(&directory))?.is_dir() {
+                self.remove_others_below(&name, keep)?;
+            } else if !keep.contains(&name) {
                 remove(&entry.path())?;
             }
         }
@@ -222,7 +229,7 @@ fn remove(path: &Path) -> Result<(), Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use sha2::{Digest as _, Sha256};
+    use phase_core::wire::digest::Digest;
 
     fn fetched(output: &Output, octets: &[u8]) -> Ready {
         let mut part = output.part(expected(octets)).unwrap();
@@ -231,7 +238,7 @@ mod tests {
     }
 
     fn expected(octets: &[u8]) -> Expected {
-        Expected { size: octets.len() as u64, digest: Sha256::digest(octets).into() }
+        Expected { size: octets.len() as u64, digest: Digest::of(octets) }
     }
 
     fn files(directory: &Path) -> Vec<String> {
@@ -260,12 +267,12 @@ mod tests {
         let old = vec![
             ("kernel".into(), fetched(&output, b"k1")),
             ("rootfs".into(), fetched(&output, b"r1")),
-            ("dtbs/a.dtb".into(), fetched(&output, b"d1")),
+            ("dtbs/arm/a.dtb".into(), fetched(&output, b"d1")),
         ];
         output.commit(old, Some("quiet"), b"{1}").unwrap();
         assert_eq!(
             files(&directory),
-            ["cmdline", "dtbs/a.dtb", "kernel", "manifest.json", "rootfs"]
+            ["cmdline", "dtbs/arm/a.dtb", "kernel", "manifest.json", "rootfs"]
         );
         assert!(output.has("kernel", expected(b"k1")).unwrap());
 

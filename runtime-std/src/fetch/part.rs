@@ -9,6 +9,7 @@ use std::io::{self, Read as _, Seek as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
+use phase_core::wire::digest::Digest;
 use sha2::{Digest as _, Sha256};
 
 /// Octets read at a time when a file is hashed.
@@ -20,7 +21,7 @@ pub struct Expected {
     /// Octets.
     pub size: u64,
     /// SHA-256.
-    pub digest: [u8; 32],
+    pub digest: Digest,
 }
 
 /// Why a complete part is not the artifact.
@@ -38,19 +39,19 @@ pub enum Error {
         want: u64,
     },
     /// Other content.
-    #[error("the content has SHA-256 {}, the manifest says {}", hex(have), hex(want))]
+    #[error("the content is {have}, the manifest says {want}")]
     Digest {
         /// What was computed.
-        have: [u8; 32],
+        have: Digest,
         /// What was signed.
-        want: [u8; 32],
+        want: Digest,
     },
 }
 
-/// Lower-case hexadecimal.
-#[must_use]
-pub fn hex(digest: &[u8; 32]) -> String {
-    digest.iter().map(|octet| format!("{octet:02x}")).collect()
+/// The hidden name of what will be `digest`.
+fn hidden_name(digest: &Digest) -> String {
+    let text = digest.to_string();
+    format!(".{}.part", text.strip_prefix("sha256:").unwrap_or(&text))
 }
 
 /// An artifact being fetched.
@@ -69,7 +70,7 @@ impl Part {
     /// # Errors
     /// What the file system says.
     pub fn open(directory: &Path, expected: Expected) -> io::Result<Self> {
-        let path = directory.join(format!(".{}.part", hex(&expected.digest)));
+        let path = directory.join(hidden_name(&expected.digest));
         // A link planted under this name must not lead the writing elsewhere.
         let file = OpenOptions::new()
             .read(true)
@@ -130,7 +131,7 @@ impl Part {
         if self.written != size {
             return Err(Error::Short { have: self.written, want: size });
         }
-        let have: [u8; 32] = self.hash.clone().finalize().into();
+        let have = Digest::from_octets(self.hash.clone().finalize().into());
         if have != digest {
             self.restart()?;
             self.discard();
@@ -179,7 +180,7 @@ pub fn is_complete(path: &Path, expected: Expected) -> io::Result<bool> {
     }
     let mut hash = Sha256::new();
     hash_into(&mut hash, &mut file)?;
-    Ok(<[u8; 32]>::from(hash.finalize()) == expected.digest)
+    Ok(Digest::from_octets(hash.finalize().into()) == expected.digest)
 }
 
 /// Hashes from the file's position to its end; the octets that were read.
@@ -202,7 +203,7 @@ mod tests {
     use super::*;
 
     fn expected(octets: &[u8]) -> Expected {
-        Expected { size: octets.len() as u64, digest: Sha256::digest(octets).into() }
+        Expected { size: octets.len() as u64, digest: Digest::of(octets) }
     }
 
     fn names(directory: &Path) -> Vec<String> {
@@ -261,8 +262,7 @@ mod tests {
     fn an_overlong_rest_of_an_earlier_try_is_not_used() {
         let directory = tempfile::tempdir().unwrap();
         let want = expected(b"kernel");
-        std::fs::write(directory.path().join(format!(".{}.part", hex(&want.digest))), b"kernel-")
-            .unwrap();
+        std::fs::write(directory.path().join(hidden_name(&want.digest)), b"kernel-").unwrap();
         assert_eq!(Part::open(directory.path(), want).unwrap().written(), 0);
     }
 
@@ -272,11 +272,8 @@ mod tests {
         let want = expected(b"kernel");
         let victim = directory.path().join("victim");
         std::fs::write(&victim, b"precious").unwrap();
-        std::os::unix::fs::symlink(
-            &victim,
-            directory.path().join(format!(".{}.part", hex(&want.digest))),
-        )
-        .unwrap();
+        std::os::unix::fs::symlink(&victim, directory.path().join(hidden_name(&want.digest)))
+            .unwrap();
         assert!(Part::open(directory.path(), want).is_err());
         assert_eq!(std::fs::read(&victim).unwrap(), b"precious");
     }

@@ -104,6 +104,12 @@ pub struct Artifact<'a> {
 }
 
 impl Artifact<'_> {
+    /// Its path: beside the manifest, or from `/`.
+    #[must_use]
+    pub const fn path(&self) -> Option<&str> {
+        self.path
+    }
+
     /// Where it can be had, in order: the path at the manifest's own origin, then the URLs.
     ///
     /// # Errors

@@ -1,0 +1,289 @@
+//! `phase-verify`: says whether a manifest, and the files that it names, are what a trusted key signed.
+
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+
+use clap::Parser;
+use phase_core::limits::MANIFEST_MAX;
+use phase_core::wire::manifest::{self, Policy};
+use phase_core::wire::record::{Arch, Channel};
+use phase_core::wire::trust::Trust;
+use phase_core::wire::unix_time;
+use phase_core::wire::url::Url;
+use serde::{Deserialize, Serialize};
+use tracing_subscriber::filter::LevelFilter;
+
+use super::common::{Logging, Trusting, arch, start_logging};
+use super::text::{Escaped, complain, print_json, print_line, say};
+use super::trust;
+use crate::exit::Exit;
+use crate::fetch;
+use crate::fetch::image::{Image, Item};
+use crate::fetch::output::CMDLINE;
+use crate::fetch::part::is_complete;
+use crate::fetch::source::Reach;
+
+const NAME: &str = "phase-verify";
+
+/// Verify a boot manifest, and the files that it names.
+///
+/// Checks the signatures of the manifest against the keys that are trusted, then everything that the manifest
+/// says; with --artifacts also that each file there is octet for octet the one that was signed.
+#[derive(Parser, Clone, Debug)]
+#[command(name = NAME, version, after_long_help = AFTER_HELP, max_term_width = 100)]
+pub struct Arguments {
+    /// The manifest: a file, an http URL, or - for standard input.
+    #[arg(value_name = "FILE|URL")]
+    manifest: String,
+    /// Also verify the files in this directory: an output directory of phase-fetch, or a provider's directory of one
+    /// channel and architecture.
+    #[arg(long, value_name = "DIR")]
+    artifacts: Option<PathBuf>,
+    /// The channel that the manifest must be for. Without it, the one that it says.
+    #[arg(long, value_name = "CHANNEL")]
+    channel: Option<Channel>,
+    /// The architecture that the manifest must be for. Without it, the one that it says.
+    #[arg(long, value_name = "ARCH", value_parser = arch)]
+    arch: Option<Arch>,
+    #[command(flatten)]
+    trusting: Trusting,
+    /// Print the result as one JSON object.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    logging: Logging,
+}
+
+const AFTER_HELP: &str = "\
+Output:
+  Standard output carries the result alone: `verified` and what the manifest
+  is for, or with --json one object with verified, reason, channel, arch,
+  version, manifest_version, created_at, expires_at, digest, signed_by and
+  files. What is wrong goes to standard error.
+
+Exit status:
+  0  verified
+  1  internal error
+  2  usage: no such file, no trust
+  6  the manifest could not be fetched
+  7  verification failed
+
+Examples:
+  phase-verify boot/manifest.json --artifacts boot --trust 12D3KooW...
+  phase-verify http://10.0.0.5:8080/stable/arm64/manifest.json --trust trust.conf";
+
+/// Runs the command.
+#[must_use]
+pub fn run(arguments: &Arguments) -> Exit {
+    start_logging(arguments.logging, LevelFilter::WARN);
+    let trust = match trust::load(&arguments.trusting.trust) {
+        Ok(trust) => trust,
+        Err(error) => return complain(NAME, Exit::Usage, &error),
+    };
+    if arguments.trusting.trust.is_empty() && !arguments.trusting.insecure {
+        let what = "nobody is trusted, so nothing can be verified; give --trust PEER_ID, --trust ed25519:KEY, or \
+                    --trust FILE";
+        return complain(NAME, Exit::Usage, &what);
+    }
+    if arguments.trusting.insecure {
+        say("INSECURE: signatures are not needed; this verifies nothing but the form");
+    }
+    let (document, url) = match document(&arguments.manifest) {
+        Ok(document) => document,
+        Err((exit, what)) => return complain(NAME, exit, &Escaped(&what)),
+    };
+    match image(document, url.as_ref(), &trust, arguments) {
+        Ok(image) => report(&image, arguments),
+        Err(error) => {
+            if arguments.json {
+                print_json(&Refused {
+                    verified: false,
+                    reason: error.code(),
+                    explanation: error.to_string(),
+                });
+            }
+            let exit = if error == manifest::Error::NoTrust {
+                Exit::Usage
+            } else {
+                Exit::VerificationFailed
+            };
+            complain(NAME, exit, &format!("{}: {error}", Escaped(&arguments.manifest)))
+        }
+    }
+}
+
+/// The document, and the URL that its relative paths begin at.
+fn document(source: &str) -> Result<(Vec<u8>, Option<Url>), (Exit, String)> {
+    if source.starts_with("http://") || source.starts_with("https://") {
+        let url = Url::parse(source)
+            .map_err(|error| (Exit::Usage, format!("{source}: {} {error}", error.code())))?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(|error| (Exit::Internal, error.to_string()))?;
+        let document = runtime.block_on(fetch::document(&url, &Reach::Asked));
+        return document
+            .map(|document| (document, Some(url)))
+            .map_err(|error| (error.exit(), error.to_string()));
+    }
+    let read = if source == "-" { read(io::stdin()) } else { File::open(source).and_then(read) };
+    read.map(|document| (document, None))
+        .map_err(|error| (Exit::Usage, format!("{source}: {error}")))
+}
+
+/// Reads no more than shows that it is too long.
+fn read(from: impl io::Read) -> io::Result<Vec<u8>> {
+    let mut document = Vec::new();
+    from.take(MANIFEST_MAX as u64 + 1).read_to_end(&mut document)?;
+    Ok(document)
+}
+
+/// What a manifest claims to be for. Used only to ask for just that: the verification compares it with what was
+/// signed.
+#[derive(Debug, Default, Deserialize)]
+struct Claim {
+    #[serde(default)]
+    channel: String,
+    #[serde(default)]
+    arch: String,
+}
+
+fn image(
+    document: Vec<u8>,
+    url: Option<&Url>,
+    store: &Trust,
+    arguments: &Arguments,
+) -> Result<Image, manifest::Error> {
+    let claim: Claim = serde_json::from_slice(&document).unwrap_or_default();
+    let channel = arguments
+        .channel
+        .clone()
+        .or_else(|| claim.channel.parse().ok())
+        .unwrap_or_else(super::common::default_channel);
+    let arch = arguments.arch.clone().or_else(|| Arch::canonical(&claim.arch).ok());
+    let arch = arch.unwrap_or_else(super::common::own_arch);
+    let policy = Policy {
+        channel: &channel,
+        arch: &arch,
+        trust: store,
+        floor: 0,
+        now: trust::earliest_now(store),
+        digest: None,
+        version: None,
+        insecure: arguments.trusting.insecure,
+    };
+    Image::verify(document, url, &policy)
+}
+
+/// One file of the image, as it was found.
+#[derive(Debug, Serialize)]
+struct FileReport {
+    name: String,
+    path: Option<String>,
+    verified: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+}
+
+/// A manifest that passed.
+#[derive(Debug, Serialize)]
+struct Report {
+    verified: bool,
+    channel: String,
+    arch: String,
+    version: Option<String>,
+    manifest_version: u64,
+    created_at: Option<String>,
+    expires_at: Option<String>,
+    digest: String,
+    signed_by: Vec<String>,
+    files: Vec<FileReport>,
+}
+
+/// A manifest that did not.
+#[derive(Debug, Serialize)]
+struct Refused {
+    verified: bool,
+    reason: &'static str,
+    explanation: String,
+}
+
+fn report(image: &Image, arguments: &Arguments) -> Exit {
+    let files =
+        arguments.artifacts.as_deref().map(|directory| files(image, directory)).unwrap_or_default();
+    let verified = files.iter().all(|file| file.verified);
+    let time = |time| unix_time::encode(time).map(|text| text.to_string());
+    let report = Report {
+        verified,
+        channel: image.channel.to_string(),
+        arch: image.arch.to_string(),
+        version: image.version.as_ref().map(ToString::to_string),
+        manifest_version: image.manifest_version,
+        created_at: time(image.created_at),
+        expires_at: time(image.expires_at),
+        digest: image.digest.to_string(),
+        signed_by: image.signed_by.iter().map(|key| key.key_id().to_string()).collect(),
+        files,
+    };
+    for file in &report.files {
+        if let Some(reason) = &file.reason {
+            say(&format!("{NAME}: {}: {reason}", file.name));
+        }
+    }
+    if arguments.json {
+        print_json(&report);
+    } else if verified {
+        let version = report.version.as_deref().unwrap_or("-");
+        print_line(&format!(
+            "verified {} {} version {version} manifest {} signed by {}",
+            report.channel,
+            report.arch,
+            report.manifest_version,
+            report.signed_by.join(" ")
+        ));
+        report.files.iter().filter_map(|file| file.path.as_deref()).for_each(|path| {
+            print_line(&format!("verified {path}"));
+        });
+    }
+    if verified { Exit::Success } else { Exit::VerificationFailed }
+}
+
+/// Verifies every file that the manifest names, and the command line where there is one.
+fn files(image: &Image, directory: &Path) -> Vec<FileReport> {
+    let mut reports: Vec<_> = image.items.iter().map(|item| file(item, directory)).collect();
+    let path = directory.join(CMDLINE);
+    if let Ok(text) = std::fs::read_to_string(&path) {
+        let same = Some(text.trim_end()) == image.cmdline.as_deref();
+        reports.push(FileReport {
+            name: CMDLINE.into(),
+            path: Some(path.display().to_string()),
+            verified: same,
+            reason: (!same).then(|| "not the command line that was signed".into()),
+        });
+    }
+    reports
+}
+
+fn file(item: &Item, directory: &Path) -> FileReport {
+    // A provider's file is called as in its path, a fetched one by its role.
+    let beside = item.path.iter().filter(|path| !path.starts_with('/')).map(String::as_str);
+    let in_place = beside.chain([item.name.as_str()]);
+    let path = in_place.map(|name| directory.join(name)).find(|path| path.exists());
+    let outcome = match &path {
+        None => Err(format!("not in {}", directory.display())),
+        Some(path) => match is_complete(path, item.expected) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(format!(
+                "{} is not the file that was signed ({})",
+                path.display(),
+                item.expected.digest
+            )),
+            Err(error) => Err(format!("{}: {error}", path.display())),
+        },
+    };
+    FileReport {
+        name: item.name.clone(),
+        path: path.map(|path| path.display().to_string()),
+        verified: outcome.is_ok(),
+        reason: outcome.err(),
+    }
+}
