@@ -334,6 +334,26 @@ fn signed_nonsense_is_refused_too() {
     check("ttyS0", "tty\\nS0", Error::Field("cmdline"));
     check("ttyS0", "tt\u{e9}S0", Error::Field("cmdline"));
     check("ttyS0", &"y".repeat(2048), Error::Field("cmdline"));
+    // A member twice, and what only looks like a known member.
+    check(
+        "\"manifest_version\":100",
+        "\"manifest_version\":100,\"manifest_version\":99",
+        Error::Json,
+    );
+    check("\"kernel\":", "\"kernel\":null,\"kernel\":", Error::Json);
+    check("\"channel\"", "\"ch\\u0061nnel\"", Error::Json);
+}
+
+#[test]
+fn signed_paths_do_not_leave_their_place() {
+    let image = Image::new();
+    let trust = trust(&[1], 1);
+    let good = inner(&image.draft());
+    let check = |from: &str, to: &str| {
+        let changed = good.replace(from, to);
+        assert_ne!(changed, good, "{from}");
+        assert_eq!(result(&raw(&changed), &image.policy(&trust)), Err(Error::Path), "{changed}");
+    };
     for path in [
         "../vmlinuz",
         "//evil/x",
@@ -350,22 +370,14 @@ fn signed_nonsense_is_refused_too() {
         "/../etc",
         "a/..",
     ] {
-        check("\"vmlinuz\"", &format!("\"{path}\""), Error::Path);
+        check("\"vmlinuz\"", &format!("\"{path}\""));
     }
     for name in ["../a.dtb", "/a.dtb", ".a", "a/.b", "a//b", "", "a/", "a b"] {
-        check("\"broadcom/a.dtb\":", &format!("\"{name}\":"), Error::Path);
+        check("\"broadcom/a.dtb\":", &format!("\"{name}\":"));
     }
     for url in ["ftp://m/i", "http://m\\\\/i", "http://m/../i", "http://a@m/i", "i", ""] {
-        check("http://mirror.example/initramfs.img", url, Error::Path);
+        check("http://mirror.example/initramfs.img", url);
     }
-    // A member twice, and what only looks like a known member.
-    check(
-        "\"manifest_version\":100",
-        "\"manifest_version\":100,\"manifest_version\":99",
-        Error::Json,
-    );
-    check("\"kernel\":", "\"kernel\":null,\"kernel\":", Error::Json);
-    check("\"channel\"", "\"ch\\u0061nnel\"", Error::Json);
 }
 
 #[test]
