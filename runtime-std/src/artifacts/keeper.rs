@@ -33,8 +33,13 @@ pub enum Change {
     Ready(Image),
     /// An image can no longer be served.
     Gone(ImageId, Gone),
-    /// Things the operator was not told before.
-    Warnings(Vec<Warning>),
+    /// What is missing or ignored is other than before.
+    Warnings {
+        /// What the operator was not told before.
+        fresh: Vec<Warning>,
+        /// Everything.
+        all: Vec<Warning>,
+    },
     /// The directory itself cannot be read; every image is gone.
     Unreadable(scan::Error),
     /// A file of an image cannot be read.
@@ -259,11 +264,13 @@ impl Work {
 
     fn warn(&mut self, warnings: Vec<Warning>) {
         let current: BTreeSet<_> = warnings.into_iter().collect();
-        let fresh: Vec<_> = current.difference(&self.told).cloned().collect();
-        self.told = current;
-        if !fresh.is_empty() {
-            self.tell(Change::Warnings(fresh));
+        if current == self.told {
+            return;
         }
+        let fresh = current.difference(&self.told).cloned().collect();
+        let all = current.iter().cloned().collect();
+        self.told = current;
+        self.tell(Change::Warnings { fresh, all });
     }
 
     /// Hashes an image and tells; false when it must be tried again soon.
@@ -404,7 +411,7 @@ mod tests {
         write(root.path(), "stable/arm64/vmlinuz", b"kernel");
         let (keeper, changes) = keep(root.path());
         let warnings = |changes: &Receiver<Change>| {
-            next(changes, |c| if let Change::Warnings(told) = c { Some(told) } else { None })
+            next(changes, |c| if let Change::Warnings { fresh, .. } = c { Some(fresh) } else { None })
         };
         let first = warnings(&changes);
         assert!(first.iter().any(|w| w.to_string().contains("no initramfs.img")), "{first:?}");

@@ -21,8 +21,8 @@ pub const INITRAMFS_MAX: u64 = 512 << 20;
 pub const DEVICE_TREE_MAX: u64 = 1 << 20;
 /// Octets of a root file system: as large as a signed size may be written (2^53 - 1).
 pub const ROOTFS_MAX: u64 = (1 << 53) - 1;
-/// Octets of a command line: Linux reads 2,048 on most architectures, 4,096 at most.
-pub const CMDLINE_MAX: u64 = 4096;
+/// Octets of a command line that a manifest holds (formats 2), and a line end.
+pub const CMDLINE_MAX: u64 = 2049;
 /// Images that one provider serves.
 pub const IMAGES_MAX: usize = 32;
 /// Directories below `dtbs/` that are looked into, one inside the other.
@@ -228,7 +228,9 @@ impl Scanner {
         for (name, role, limit) in pieces {
             files.extend(self.piece(place, directory, name, role, limit));
         }
-        let room = ARTIFACTS_PER_MANIFEST - files.len();
+        // The command line is a member of the manifest, not one of its artifacts.
+        let listed = files.iter().filter(|file| file.role != Role::Cmdline).count();
+        let room = ARTIFACTS_PER_MANIFEST - listed;
         files.extend(self.device_trees(place, &id.arch, directory, room));
         let newest = files.iter().map(|f| f.fingerprint.modified()).max();
         let version = self

@@ -142,7 +142,7 @@ fn write_beside(path: &Path, content: &[u8]) -> io::Result<tempfile::NamedTempFi
 }
 
 fn sync_directory(path: &Path) -> io::Result<()> {
-    fs::File::open(directory_of(path))?.sync_all()
+    File::open(directory_of(path))?.sync_all()
 }
 
 #[cfg(test)]
