@@ -12,6 +12,7 @@ pub mod driver;
 pub mod exit;
 pub mod fetch;
 pub mod http;
+pub mod manifests;
 pub mod net;
 pub mod state;
 pub mod status;

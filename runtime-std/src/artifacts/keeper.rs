@@ -411,7 +411,10 @@ mod tests {
         write(root.path(), "stable/arm64/vmlinuz", b"kernel");
         let (keeper, changes) = keep(root.path());
         let warnings = |changes: &Receiver<Change>| {
-            next(changes, |c| if let Change::Warnings { fresh, .. } = c { Some(fresh) } else { None })
+            next(
+                changes,
+                |c| if let Change::Warnings { fresh, .. } = c { Some(fresh) } else { None },
+            )
         };
         let first = warnings(&changes);
         assert!(first.iter().any(|w| w.to_string().contains("no initramfs.img")), "{first:?}");

@@ -6,23 +6,18 @@ use std::fs::{self, Metadata};
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
-use phase_core::limits::ARTIFACTS_PER_MANIFEST;
+use phase_core::limits::{
+    ARTIFACTS_PER_MANIFEST, CMDLINE_MAX, DTB_MAX, INITRAMFS_MAX, KERNEL_MAX, ROOTFS_MAX,
+};
+use phase_core::wire::manifest::Name;
 use phase_core::wire::record::{Channel, Version};
 
 use super::version::date_version;
 use super::warning::{Reason, Warning};
 use super::{Fingerprint, ImageId, Role, canonical_arch};
 
-/// Octets of a kernel that clients accept (formats 2).
-pub const KERNEL_MAX: u64 = 128 << 20;
-/// Octets of an initramfs that clients accept (formats 2).
-pub const INITRAMFS_MAX: u64 = 512 << 20;
-/// Octets of a device tree that clients accept (formats 2).
-pub const DEVICE_TREE_MAX: u64 = 1 << 20;
-/// Octets of a root file system: as large as a signed size may be written (2^53 - 1).
-pub const ROOTFS_MAX: u64 = (1 << 53) - 1;
-/// Octets of a command line that a manifest holds (formats 2), and a line end.
-pub const CMDLINE_MAX: u64 = 2049;
+/// Octets of the file `cmdline`: the longest command line and a line end.
+const CMDLINE_FILE_MAX: u64 = CMDLINE_MAX as u64 + 1;
 /// Images that one provider serves.
 pub const IMAGES_MAX: usize = 32;
 /// Directories below `dtbs/` that are looked into, one inside the other.
@@ -123,11 +118,6 @@ fn list(directory: &Path) -> io::Result<Vec<(String, PathBuf)>> {
     Ok(entries)
 }
 
-/// Whether one component of a device tree's path can be written in a URL of ours (formats 1.11).
-fn is_path_segment(name: &str) -> bool {
-    name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._~+-".contains(&b))
-}
-
 struct Scanner {
     root: PathBuf,
     scan: Scan,
@@ -223,7 +213,7 @@ impl Scanner {
         let pieces = [
             ("initramfs.img", Role::Initramfs, INITRAMFS_MAX),
             ("rootfs.sqfs", Role::Rootfs, ROOTFS_MAX),
-            ("cmdline", Role::Cmdline, CMDLINE_MAX),
+            ("cmdline", Role::Cmdline, CMDLINE_FILE_MAX),
         ];
         for (name, role, limit) in pieces {
             files.extend(self.piece(place, directory, name, role, limit));
@@ -335,12 +325,12 @@ impl Scanner {
             if metadata.is_dir() && depth > 1 {
                 self.walk(&place, &name, &real, depth - 1, files);
             } else if metadata.is_file() && entry.ends_with(".dtb") && files.len() < DTB_FILES {
-                let (size, limit) = (metadata.len(), DEVICE_TREE_MAX);
+                let (size, limit) = (metadata.len(), DTB_MAX);
                 if size == 0 {
                     self.warn(place, Reason::Empty(Role::DeviceTree));
                 } else if size > limit {
                     self.warn(place, Reason::TooLarge { role: Role::DeviceTree, size, limit });
-                } else if !name.split('/').all(is_path_segment) {
+                } else if Name::parse(&name).is_none() {
                     self.warn(place, Reason::BadFileName);
                 } else {
                     let fingerprint = Fingerprint::of(&metadata);

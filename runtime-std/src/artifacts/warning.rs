@@ -123,7 +123,7 @@ impl fmt::Display for Reason {
                 "ignored: must hold one version of 1 to 32 letters, digits or . _ + ~ -; the newest file's date is used",
             ),
             Self::BadFileName => {
-                f.write_str("ignored: the path may hold letters, digits and . _ ~ + - only")
+                f.write_str("ignored: the path below dtbs/ may hold 128 letters, digits and . _ ~ + - only")
             }
             Self::TooManyDeviceTrees { found, room } => write!(
                 f,
