@@ -14,5 +14,6 @@ pub mod fetch;
 pub mod http;
 pub mod manifests;
 pub mod net;
+pub mod serve;
 pub mod state;
 pub mod status;

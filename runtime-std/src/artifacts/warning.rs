@@ -97,6 +97,36 @@ impl Role {
     }
 }
 
+impl Reason {
+    /// Whether only a file is missing that an image may be without.
+    #[must_use]
+    pub const fn is_optional(&self) -> bool {
+        match self {
+            Self::Missing(role) => !matches!(role, Role::Kernel),
+            Self::NoVersion => true,
+            Self::Empty(_)
+            | Self::TooLarge { .. }
+            | Self::NotAFile(_)
+            | Self::NotADirectory
+            | Self::BadVersion
+            | Self::BadFileName
+            | Self::TooManyDeviceTrees { .. }
+            | Self::BadChannel
+            | Self::EmptyChannel
+            | Self::NotInAChannel
+            | Self::NotInAnArch
+            | Self::UnknownArch
+            | Self::SameArchTwice
+            | Self::NotConfigured
+            | Self::ConfiguredAndMissing
+            | Self::TooManyImages
+            | Self::Outside
+            | Self::DanglingLink
+            | Self::Unreadable(_) => false,
+        }
+    }
+}
+
 impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Names of files are not ours: they may hold terminal escapes.

@@ -3,6 +3,9 @@
 pub mod common;
 pub mod discover;
 pub mod fetch;
+pub mod provider;
+mod provider_key;
+mod provider_status;
 pub mod text;
 pub mod trust;
 pub mod verify;

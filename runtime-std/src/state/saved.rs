@@ -42,7 +42,7 @@ pub struct SavedImage {
     /// A digest over names and digests of the files that version lists.
     pub content: [u8; 32],
     /// The number of the instance name in use; 1 unless it was changed after a conflict.
-    pub name_number: u32,
+    pub name_number: u16,
 }
 
 /// Why the provider must not sign.

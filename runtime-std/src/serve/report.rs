@@ -1,0 +1,120 @@
+//! What the daemon reports of itself.
+
+use phase_core::machine::Family;
+use phase_core::time::UnixTime;
+use phase_core::wire::digest::Digest;
+use phase_core::wire::unix_time;
+
+use super::daemon::Daemon;
+use crate::http::catalog::Entry;
+use crate::status::{AdvertStatus, ArtifactStatus, ImageStatus, LinkStatus, Status};
+
+fn hex(octets: [u8; 32]) -> String {
+    // `sha256:` goes in front in manifests, not here.
+    let text = Digest::from_octets(octets).to_string();
+    text.strip_prefix("sha256:").map(str::to_owned).unwrap_or(text)
+}
+
+fn image(entry: &Entry) -> ImageStatus {
+    let artifacts = entry.image.artifacts.iter().map(|artifact| ArtifactStatus {
+        name: artifact.name.clone(),
+        size: artifact.size,
+        sha256: hex(artifact.sha256),
+    });
+    let id = &entry.image.id;
+    let expires_at = unix_time::encode(UnixTime(entry.manifest.expires_at));
+    ImageStatus {
+        channel: id.channel.clone(),
+        arch: id.arch.clone(),
+        version: entry.image.version.clone(),
+        manifest: format!("/{id}/manifest.json"),
+        digest: hex(entry.manifest.sha256),
+        manifest_version: entry.manifest.version,
+        expires_at: expires_at.map(|text| text.as_str().to_owned()).unwrap_or_default(),
+        artifacts: artifacts.collect(),
+    }
+}
+
+impl Daemon {
+    /// The daemon as it is.
+    pub(super) fn status(&self) -> Status {
+        let counters = self.provider.stats().iter();
+        let mut counters: std::collections::BTreeMap<_, _> = counters
+            .map(|(name, help, value)| (name.to_owned(), (help.to_owned(), value)))
+            .collect();
+        if let Some(driver) = &self.driver {
+            let sent = driver.counters();
+            for (name, help, value) in [
+                ("datagrams_refused", "Datagrams that the system did not send.", sent.refused),
+                ("datagrams_unroutable", "Datagrams for a family without socket.", sent.no_socket),
+            ] {
+                counters.insert(name.to_owned(), (help.to_owned(), value));
+            }
+        }
+        let name = self.settings.name.as_ref().map(|name| name.as_str().to_owned());
+        Status {
+            peer_id: self.provider.peer_id().to_string(),
+            provider_name: name.unwrap_or_else(|| self.provider.host_label().as_str().to_owned()),
+            software: concat!("phase-provider ", env!("CARGO_PKG_VERSION")).to_owned(),
+            uptime_seconds: self.clock.now().since(self.started).as_secs(),
+            signing: if self.signer.is_single_key() { "single-key" } else { "release" }.to_owned(),
+            images: self.shared.catalog.entries().iter().map(|entry| image(entry)).collect(),
+            adverts: self.adverts(),
+            links: self.links(),
+            mdns: self.driver.is_some(),
+            problems: self.problems(),
+            warnings: self.warnings.iter().map(ToString::to_string).collect(),
+            counters,
+        }
+    }
+
+    fn adverts(&self) -> Vec<AdvertStatus> {
+        let state = |announced: bool, signed: bool| match (announced, signed) {
+            (true, true) => "announced",
+            (false, true) => "probing",
+            (_, false) => "unsigned",
+        };
+        let adverts = self.provider.adverts().map(|advert| AdvertStatus {
+            channel: advert.image.channel.as_str().to_owned(),
+            arch: advert.image.arch.as_str().to_owned(),
+            interface: advert.interface,
+            instance: advert.label.as_str().to_owned(),
+            url: advert.url.map(|url| url.as_str().to_owned()).unwrap_or_default(),
+            seq: advert.signed.map_or(0, |(seq, _)| seq),
+            state: state(advert.announced_v4 || advert.announced_v6, advert.signed.is_some())
+                .into(),
+        });
+        adverts.collect()
+    }
+
+    fn links(&self) -> Vec<LinkStatus> {
+        let Some(driver) = &self.driver else { return Vec::new() };
+        let mut links = Vec::new();
+        for link in self.provider.links() {
+            let interface = driver.interfaces().iter().find(|i| i.index == link.interface);
+            let v4 = link.family == Family::V4;
+            let addresses = interface.map(|i| i.networks.iter().map(|network| network.address));
+            links.push(LinkStatus {
+                name: interface.map(|i| i.name.clone()).unwrap_or_default(),
+                interface: link.interface,
+                family: if v4 { "IPv4" } else { "IPv6" }.to_owned(),
+                addresses: addresses.into_iter().flatten().filter(|a| a.is_ipv4() == v4).collect(),
+            });
+        }
+        links
+    }
+
+    /// What keeps the provider from its work, with what to do.
+    fn problems(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        problems.extend(self.unreadable.clone());
+        problems.extend(self.not_saved.clone());
+        problems.extend(self.bad_clock.clone());
+        if self.driver.is_some() && self.provider.links().next().is_none() {
+            problems.push(
+                "no interface to announce on: connect one, or name it with --interface".into(),
+            );
+        }
+        problems
+    }
+}
