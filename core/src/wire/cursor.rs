@@ -240,6 +240,11 @@ impl<'b> Writer<'b> {
         }
     }
 
+    /// Notes that something did not fit.
+    pub(crate) const fn overflow(&mut self) {
+        self.overflowed = true;
+    }
+
     /// The place after what is written.
     #[must_use]
     pub const fn mark(&self) -> Mark {
@@ -258,6 +263,7 @@ impl<'b> Writer<'b> {
     ///
     /// # Errors
     /// [`Overflow`] when something did not fit.
+    #[inline]
     pub const fn finish(self) -> Result<usize, Overflow> {
         if self.overflowed { Err(Overflow) } else { Ok(self.len) }
     }

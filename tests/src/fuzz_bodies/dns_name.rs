@@ -3,12 +3,12 @@
 use phase_core::wire::cursor::Reader;
 use phase_core::wire::dns::{HEADER_LEN, Name, NameBuf};
 
-/// Holds the laws of names for any octets: as a message with a name at every offset, and as text.
+/// Holds the laws of names for any octets: as a message with names at its first offsets, and as text.
 ///
 /// # Panics
 /// When a law is broken.
 pub fn dns_name(data: &[u8]) {
-    for at in (HEADER_LEN..data.len()).take(512) {
+    for at in (HEADER_LEN..data.len()).take(64) {
         let mut reader = Reader::new(data);
         reader.take(at, "start").expect("inside");
         if let Ok(name) = Name::decode(&mut reader) {

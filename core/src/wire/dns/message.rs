@@ -130,7 +130,7 @@ impl<'a> Message<'a> {
     }
 }
 
-/// Skips `count` names, each with `tail` octets behind it.
+/// Skips `count` names, whose pointers are not followed, each with `tail` octets behind it.
 #[inline]
 fn skip(reader: &mut Reader<'_>, count: usize, tail: usize) -> Result<(), Error> {
     for _ in 0..count {
@@ -140,13 +140,9 @@ fn skip(reader: &mut Reader<'_>, count: usize, tail: usize) -> Result<(), Error>
     Ok(())
 }
 
+/// Skips `count` records, each of which must have a valid owner.
 fn skip_records(reader: &mut Reader<'_>, count: usize) -> Result<(), Error> {
-    for _ in 0..count {
-        Name::skip(reader)?;
-        let [.., l0, l1] = reader.array::<10>("record header")?;
-        reader.take(usize::from(u16::from_be_bytes([l0, l1])), "record data")?;
-    }
-    Ok(())
+    (0..count).try_for_each(|_| Record::decode_head(reader).map(|_| ()))
 }
 
 /// The questions of a [`Message`].

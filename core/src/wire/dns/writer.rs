@@ -4,9 +4,10 @@
 //! The compression table is a tree of labels: an entry is a label at an offset with the offset of the rest
 //! of its name. A name is looked up from its last label to its first and each label is compared with a
 //! bounded number of others, so that writing is linear whatever the names are. Labels are matched by octets,
-//! case included: what is written reads back as it was.
+//! case included: what is written reads back as it was. The names written last are looked at first.
 
 use super::name::Name;
+use super::name_buf::NameBuf;
 use super::{Flags, HEADER_LEN, Question, Record, RecordData, Section, Type};
 use crate::wire::Overflow;
 use crate::wire::cursor::{self, Writer};
@@ -29,6 +30,7 @@ pub enum Compression {
 pub struct MessageWriter<'b> {
     out: Writer<'b>,
     suffixes: Suffixes,
+    recent: Recent,
     counts: [u16; 4],
     section: Section,
     compression: Compression,
@@ -46,12 +48,14 @@ pub struct Mark {
 impl<'b> MessageWriter<'b> {
     /// Begins a message.
     #[must_use]
+    #[inline]
     pub fn new(buffer: &'b mut [u8], id: u16, flags: Flags, compression: Compression) -> Self {
         let mut out = Writer::new(buffer);
         let ([i0, i1], [f0, f1]) = (id.to_be_bytes(), flags.0.to_be_bytes());
         out.put(&[i0, i1, f0, f1, 0, 0, 0, 0, 0, 0, 0, 0]);
         let (counts, section) = ([0; 4], Section::Question);
-        Self { out, suffixes: Suffixes::new(), counts, section, compression }
+        let recent = Recent::new();
+        Self { out, suffixes: Suffixes::new(), recent, counts, section, compression }
     }
 
     /// Octets written.
@@ -87,6 +91,7 @@ impl<'b> MessageWriter<'b> {
     ///
     /// # Errors
     /// [`Overflow`] when it does not fit, or records were written: the message is as before.
+    #[inline]
     pub fn question(&mut self, question: &Question<'_>) -> Result<(), Overflow> {
         self.entry(Section::Question, |w| {
             w.name(&question.name, true);
@@ -102,6 +107,7 @@ impl<'b> MessageWriter<'b> {
     ///
     /// # Errors
     /// As [`record`](Self::record).
+    #[inline]
     pub fn answer(&mut self, record: &Record<'_>) -> Result<(), Overflow> {
         self.record(Section::Answer, record)
     }
@@ -110,6 +116,7 @@ impl<'b> MessageWriter<'b> {
     ///
     /// # Errors
     /// As [`record`](Self::record).
+    #[inline]
     pub fn authority(&mut self, record: &Record<'_>) -> Result<(), Overflow> {
         self.record(Section::Authority, record)
     }
@@ -118,6 +125,7 @@ impl<'b> MessageWriter<'b> {
     ///
     /// # Errors
     /// As [`record`](Self::record).
+    #[inline]
     pub fn additional(&mut self, record: &Record<'_>) -> Result<(), Overflow> {
         self.record(Section::Additional, record)
     }
@@ -163,6 +171,7 @@ impl<'b> MessageWriter<'b> {
 
     /// The place after what is written, for [`rewind`](Self::rewind).
     #[must_use]
+    #[inline]
     pub fn mark(&self) -> Mark {
         Mark {
             out: self.out.mark(),
@@ -179,6 +188,7 @@ impl<'b> MessageWriter<'b> {
             self.out.rewind(mark.out);
         }
         self.suffixes.truncate(mark.suffixes);
+        self.recent.truncate(self.out.len());
         self.counts = mark.counts;
         self.section = mark.section;
     }
@@ -187,6 +197,7 @@ impl<'b> MessageWriter<'b> {
     ///
     /// # Errors
     /// [`Overflow`] when the buffer has no room for the header.
+    #[inline]
     pub fn finish(mut self) -> Result<usize, Overflow> {
         let [[q0, q1], [n0, n1], [u0, u1], [d0, d1]] = self.counts.map(u16::to_be_bytes);
         self.out.patch(4, [q0, q1, n0, n1, u0, u1, d0, d1]);
@@ -228,39 +239,151 @@ impl<'b> MessageWriter<'b> {
 
     #[inline]
     fn name(&mut self, name: &Name<'_>, compress: bool) {
-        if !compress {
-            for label in name.labels() {
-                put_label(&mut self.out, label);
-            }
+        match name.flat_octets() {
+            Some(flat) => self.flat_name(flat, compress),
+            None => self.compressed_name(name, compress),
+        }
+    }
+
+    /// A name out of a message that was received: rare, so it is copied first.
+    #[inline(never)]
+    fn compressed_name(&mut self, name: &Name<'_>, compress: bool) {
+        match NameBuf::from_name(name) {
+            Ok(copy) => self.flat_name(copy.as_name().flat_octets().unwrap_or(&[]), compress),
+            // Every name fits.
+            Err(Overflow) => self.out.overflow(),
+        }
+    }
+
+    /// A name of these labels, given without the root octet.
+    fn flat_name(&mut self, flat: &[u8], compress: bool) {
+        if !compress || flat.is_empty() {
+            self.out.put(flat);
             self.out.u8(0);
             return;
         }
-        let mut labels = heapless::Vec::<&[u8], LABELS>::new();
-        labels.extend(name.labels().take(LABELS));
+        if let Some(at) = self.recent.find(flat) {
+            self.out.u16(POINTER | at);
+            return;
+        }
+        let labels = Labels::of(flat);
         let mut known = ROOT;
-        let mut written = labels.len();
-        while let Some(label) = written.checked_sub(1).and_then(|last| labels.get(last)) {
+        let mut fresh = labels.count();
+        while let Some(label) = fresh.checked_sub(1).and_then(|last| labels.get(last)) {
             let Some(at) = self.suffixes.find(known, label, self.out.written()) else { break };
             known = at;
-            written = written.wrapping_sub(1);
+            fresh = fresh.wrapping_sub(1);
         }
-        let fresh = labels.get(..written).unwrap_or(&[]);
-        for label in fresh {
-            put_label(&mut self.out, label);
-        }
-        let mut end = self.out.len();
+        let start = self.out.len();
+        self.out.put(labels.before(fresh));
         if known == ROOT {
             self.out.u8(0);
         } else {
             self.out.u16(POINTER | known);
         }
-        for label in fresh.iter().rev() {
-            end = end.wrapping_sub(label.len()).wrapping_sub(1);
-            match u16::try_from(end) {
-                Ok(at) if at < POINTER_END => self.suffixes.insert(known, label, at),
-                Ok(_) | Err(_) => return,
+        for index in (0..fresh).rev() {
+            let at = start.wrapping_add(labels.start(index));
+            let (Some(label), Ok(at @ ..POINTER_END)) = (labels.get(index), u16::try_from(at))
+            else {
+                return;
+            };
+            self.suffixes.insert(known, label, at);
+            known = at;
+        }
+        self.recent.insert(known, flat);
+    }
+}
+
+/// The labels of one uncompressed name by their place in it.
+struct Labels<'a> {
+    flat: &'a [u8],
+    /// Where each label's length octet is.
+    starts: heapless::Vec<u8, LABELS>,
+}
+
+impl<'a> Labels<'a> {
+    #[inline]
+    fn of(flat: &'a [u8]) -> Self {
+        let mut starts = heapless::Vec::new();
+        let mut at = 0_usize;
+        while let (Some(len), Ok(start)) = (flat.get(at), u8::try_from(at)) {
+            // A valid name has no more labels than there is room for.
+            let _ = starts.push(start);
+            at = at.wrapping_add(usize::from(*len)).wrapping_add(1);
+        }
+        Self { flat, starts }
+    }
+
+    #[inline]
+    fn count(&self) -> usize {
+        self.starts.len()
+    }
+
+    /// Where the label of this index starts; the end for the one past the last.
+    #[inline]
+    fn start(&self, index: usize) -> usize {
+        self.starts.get(index).map_or(self.flat.len(), |start| usize::from(*start))
+    }
+
+    /// The label of this index with its length octet.
+    #[inline]
+    fn get(&self, index: usize) -> Option<&'a [u8]> {
+        self.flat.get(self.start(index)..self.start(index.wrapping_add(1)))
+    }
+
+    /// The labels before this index.
+    #[inline]
+    fn before(&self, index: usize) -> &'a [u8] {
+        self.flat.get(..self.start(index)).unwrap_or(&[])
+    }
+}
+
+/// The names written last: most names of a message are among them.
+#[derive(Debug)]
+struct Recent {
+    names: [RecentName; RECENT],
+    next: usize,
+}
+
+#[derive(Debug)]
+struct RecentName {
+    /// Offset in the message; [`ROOT`] where there is no name.
+    at: u16,
+    /// Its labels.
+    flat: heapless::Vec<u8, RECENT_LEN>,
+}
+
+impl Recent {
+    #[inline]
+    const fn new() -> Self {
+        Self {
+            names: [const { RecentName { at: ROOT, flat: heapless::Vec::new() } }; RECENT],
+            next: 0,
+        }
+    }
+
+    #[inline]
+    fn find(&self, flat: &[u8]) -> Option<u16> {
+        self.names.iter().find(|name| name.flat.as_slice() == flat).map(|name| name.at)
+    }
+
+    #[inline]
+    fn insert(&mut self, at: u16, flat: &[u8]) {
+        let Some(name) = self.names.get_mut(self.next % RECENT) else { return };
+        name.flat.clear();
+        if name.flat.extend_from_slice(flat).is_ok() {
+            name.at = at;
+            self.next = self.next.wrapping_add(1);
+        }
+    }
+
+    /// Forgets the names at `end` and behind it.
+    fn truncate(&mut self, end: usize) {
+        for name in &mut self.names {
+            if usize::from(name.at) >= end {
+                name.at = ROOT;
+                name.flat.clear();
             }
-            known = u16::try_from(end).unwrap_or(ROOT);
         }
     }
 }
@@ -277,11 +400,11 @@ const POINTER_END: u16 = 0x4000;
 /// Not an offset of a name, since the header is there.
 const ROOT: u16 = 0;
 
-#[inline]
-fn put_label(out: &mut Writer<'_>, label: &[u8]) {
-    out.u8(u8::try_from(label.len()).unwrap_or(0));
-    out.put(label);
-}
+/// Names that are looked at first: service, instance, host, and one for what the message is about.
+const RECENT: usize = 4;
+
+/// Octets of a name that is looked at first; a longer one takes the longer way.
+const RECENT_LEN: usize = 128;
 
 /// Entries of the compression table: more than a message of one frame has distinct labels in our use.
 const ENTRIES: usize = 96;
@@ -314,6 +437,7 @@ struct Entry {
 }
 
 impl Suffixes {
+    #[inline]
     const fn new() -> Self {
         Self { entries: heapless::Vec::new(), heads: [NONE; BUCKETS] }
     }
@@ -326,8 +450,7 @@ impl Suffixes {
             let entry = self.entries.get(usize::from(index))?;
             if entry.hash == hash && entry.parent == parent {
                 let at = usize::from(entry.at);
-                let (len, rest) = message.get(at..)?.split_first()?;
-                if usize::from(*len) == label.len() && rest.get(..label.len()) == Some(label) {
+                if message.get(at..at.wrapping_add(label.len())) == Some(label) {
                     return Some(entry.at);
                 }
             }
@@ -380,7 +503,7 @@ fn bucket(hash: u16) -> u8 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Class, Message, NameBuf, Nsec, Srv, Txt, TypeWindow};
+    use super::super::{Class, Message, Nsec, Srv, Txt, TypeWindow};
     use super::*;
     use crate::wire::cursor::Reader;
     use core::net::Ipv4Addr;
