@@ -1,3 +1,4 @@
 //! The laws of [`phase_core::machine`], held for every machine under random inputs.
 
+mod client;
 mod provider;

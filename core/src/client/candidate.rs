@@ -38,8 +38,8 @@ pub struct Candidate {
     pub(super) news: Option<News>,
 }
 
-/// What is to be told of a candidate. Later variants win over earlier ones.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+/// What is to be told of a candidate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum News {
     Changed,
     Refused,
@@ -181,9 +181,16 @@ impl Candidate {
         self.demoted
     }
 
-    /// Notes that there is something to tell; accepted and refused say more than changed.
-    pub(super) fn tell(&mut self, news: News) {
-        self.news = self.news.max(Some(news));
+    /// Notes that there is something to tell: of two verdicts the last, of which changes are a part.
+    pub(super) const fn tell(&mut self, news: News) {
+        let told = match self.news {
+            None => false,
+            Some(News::Lost | News::Gone) => true,
+            Some(News::Changed | News::Refused | News::Accepted) => matches!(news, News::Changed),
+        };
+        if !told {
+            self.news = Some(news);
+        }
     }
 
     pub(super) const fn is_going(&self) -> bool {

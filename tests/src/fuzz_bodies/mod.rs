@@ -5,10 +5,12 @@
 //! `tests/fuzz/Cargo.toml`; put a few small valid inputs into `tests/fuzz/corpus/x/`. `cargo test` replays
 //! the corpus of every target in [`TARGETS`]; `cargo +nightly fuzz run x` in `tests/` finds more inputs.
 
+mod client;
 mod dns_message;
 mod dns_name;
 mod txt;
 
+pub use client::{Sent, client, run as run_client};
 pub use dns_message::dns_message;
 pub use dns_name::dns_name;
 pub use txt::txt;
@@ -17,5 +19,5 @@ pub use txt::txt;
 pub type Body = fn(&[u8]);
 
 /// Every target by the name of its corpus.
-pub const TARGETS: [(&str, Body); 3] =
-    [("dns_message", dns_message), ("dns_name", dns_name), ("txt", txt)];
+pub const TARGETS: [(&str, Body); 4] =
+    [("client", client), ("dns_message", dns_message), ("dns_name", dns_name), ("txt", txt)];
