@@ -169,11 +169,13 @@ impl<const N: usize> LinkState<N> {
     }
 
     /// Has `set` multicast at `at`, or as soon after as the spacing allows. What is due already stays due.
-    pub(super) fn schedule(&mut self, set: RecordSet, at: Instant, reason: Reason) {
-        if let Some(slot) = self.slot_mut(set) {
-            slot.due = slot.due.min(slot.earliest(at, reason));
-            slot.reason = slot.reason.max(reason);
-        }
+    /// Tells whether that changed anything.
+    pub(super) fn schedule(&mut self, set: RecordSet, at: Instant, reason: Reason) -> bool {
+        let Some(slot) = self.slot_mut(set) else { return false };
+        let before = (slot.due, slot.reason);
+        slot.due = slot.due.min(slot.earliest(at, reason));
+        slot.reason = slot.reason.max(reason);
+        before != (slot.due, slot.reason)
     }
 
     /// As [`Self::schedule`], once more one second after the first (RFC 6762 §8.3).
@@ -231,18 +233,22 @@ impl<const N: usize> LinkState<N> {
         common.chain(instances).map(|set| (set, self.slot(set)))
     }
 
+    fn every_slot(&self) -> impl Iterator<Item = &Slot> {
+        self.common.iter().chain(self.records.iter().flatten())
+    }
+
     /// When the next multicast leaves: at once for what is urgent; what may wait is held for what comes
     /// up to 500 ms later, so that both share a packet.
     pub(super) fn multicast_at(&self) -> Option<Instant> {
         let (mut urgent, mut first) = (NEVER, NEVER);
-        for (_, slot) in self.slots() {
+        for slot in self.every_slot() {
             let earliest = if slot.is_urgent() { &mut urgent } else { &mut first };
             *earliest = slot.due.min(*earliest);
         }
         if first != NEVER {
             let limit = first + AGGREGATION;
-            let waiting = self.slots().filter(|(_, slot)| !slot.is_urgent() && slot.due <= limit);
-            first = waiting.map(|(_, slot)| slot.due).max().unwrap_or(first);
+            let waiting = self.every_slot().filter(|slot| !slot.is_urgent() && slot.due <= limit);
+            first = waiting.map(|slot| slot.due).max().unwrap_or(first);
         }
         let at = urgent.min(first);
         (at != NEVER).then_some(at)

@@ -97,6 +97,8 @@ pub(crate) struct Responder<const N: usize> {
     stats: Stats,
     /// The next deadline; `None`: to be worked out again.
     wake: Option<Option<Wake>>,
+    /// There may be something to send that no deadline shows: farewells, the end.
+    restless: bool,
     port_shared: bool,
     life: Life,
 }
@@ -115,6 +117,7 @@ impl<const N: usize> Responder<N> {
             events: Deque::new(),
             stats: Stats::default(),
             wake: None,
+            restless: false,
             port_shared: false,
             life: Life::Running,
         }
@@ -360,7 +363,7 @@ impl<const N: usize> Responder<N> {
             count!(self.stats, datagrams_sent);
             return Some(transmit);
         }
-        if self.wake.is_some_and(|wake| wake.is_none_or(|wake| wake.at > self.now)) {
+        if self.next_wake().is_none_or(|wake| wake.at > self.now) && !self.restless {
             return None;
         }
         if let Some(transmit) = self.poll_pending(buf) {
@@ -381,6 +384,7 @@ impl<const N: usize> Responder<N> {
             self.links.clear();
             self.tell(Event::Stopped);
         }
+        self.restless = false;
         self.wake = Some(self.next_deadline());
         None
     }
@@ -471,6 +475,7 @@ impl<const N: usize> Responder<N> {
     fn changed(&mut self) {
         self.replies.forget();
         self.wake = None;
+        self.restless = true;
     }
 
     fn tell(&mut self, event: Event) {

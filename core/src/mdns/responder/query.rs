@@ -68,7 +68,11 @@ impl<const N: usize> Responder<N> {
         asked.multicast.subtract(&known);
         asked.unicast.subtract(&known);
         let truncated = message.flags().is_truncated();
-        let due = self.now + self.rng.duration(TRUNCATED_DELAY.0, TRUNCATED_DELAY.1);
+        let due = if truncated {
+            self.now + self.rng.duration(TRUNCATED_DELAY.0, TRUNCATED_DELAY.1)
+        } else {
+            self.now
+        };
         if let Some(held) = self.pending.held(id, datagram.remote) {
             held.multicast.subtract(&known);
             held.unicast.subtract(&known);
@@ -172,8 +176,9 @@ impl<const N: usize> Responder<N> {
     fn defend(&mut self, link: usize, datagram: &Datagram<'_>, asked: &Asked<N>) {
         let now = self.now;
         for set in asked.defence.iter() {
-            if let Some(state) = self.links.get_mut(link) {
-                state.schedule(set, now, Reason::Defence);
+            if let Some(state) = self.links.get_mut(link)
+                && state.schedule(set, now, Reason::Defence)
+            {
                 self.wake = None;
             }
         }
@@ -213,8 +218,9 @@ impl<const N: usize> Responder<N> {
             (self.rng.duration(SHARED_DELAY.0, SHARED_DELAY.1), Reason::Answer)
         };
         for set in multicast.iter() {
-            state.schedule(set, now + delay, reason);
-            self.wake = None;
+            if state.schedule(set, now + delay, reason) {
+                self.wake = None;
+            }
         }
         if unicast.is_empty() {
             return;
