@@ -2,6 +2,7 @@
 //! repeats; each check names its case.
 
 mod dns;
+mod formats;
 
 use phase_core::rng::{Rng, Seed};
 

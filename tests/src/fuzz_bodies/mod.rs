@@ -5,19 +5,41 @@
 //! `tests/fuzz/Cargo.toml`; put a few small valid inputs into `tests/fuzz/corpus/x/`. `cargo test` replays
 //! the corpus of every target in [`TARGETS`]; `cargo +nightly fuzz run x` in `tests/` finds more inputs.
 
+mod advert;
 mod client;
+mod codecs;
 mod dns_message;
 mod dns_name;
+mod manifest;
+mod trust;
 mod txt;
+mod url;
 
+pub use advert::{advert_json, advert_txt};
 pub use client::{Sent, client, run as run_client};
+pub use codecs::{base_codecs, peer_id, rfc3339};
 pub use dns_message::dns_message;
 pub use dns_name::dns_name;
+pub use manifest::manifest;
+pub use trust::trust;
 pub use txt::txt;
+pub use url::url;
 
 /// One fuzz target.
 pub type Body = fn(&[u8]);
 
 /// Every target by the name of its corpus.
-pub const TARGETS: [(&str, Body); 4] =
-    [("client", client), ("dns_message", dns_message), ("dns_name", dns_name), ("txt", txt)];
+pub const TARGETS: [(&str, Body); 12] = [
+    ("advert_json", advert_json),
+    ("advert_txt", advert_txt),
+    ("base_codecs", base_codecs),
+    ("client", client),
+    ("dns_message", dns_message),
+    ("dns_name", dns_name),
+    ("manifest", manifest),
+    ("peer_id", peer_id),
+    ("rfc3339", rfc3339),
+    ("trust", trust),
+    ("txt", txt),
+    ("url", url),
+];

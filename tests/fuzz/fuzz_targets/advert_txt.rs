@@ -1,0 +1,4 @@
+//! Adverts as TXT strings.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| phase_tests::fuzz_bodies::advert_txt(data));

@@ -1,0 +1,4 @@
+//! Base encodings.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| phase_tests::fuzz_bodies::base_codecs(data));

@@ -1,0 +1,4 @@
+//! Times.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| phase_tests::fuzz_bodies::rfc3339(data));
