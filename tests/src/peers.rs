@@ -252,6 +252,10 @@ impl AvahiPlace {
         }
         write(|| fs::write(path.join("bus.conf"), BUS_CONFIGURATION))?;
         write(|| fs::write(path.join("avahi.conf"), AVAHI_CONFIGURATION))?;
+        write(|| {
+            fs::write(path.join("passwd"), "root:x:0:0::/:/bin/sh\navahi:x:0:0::/:/bin/sh\n")
+        })?;
+        write(|| fs::write(path.join("group"), "root:x:0:\navahi:x:0:\n"))?;
         let mut bus = namespace.command("dbus-daemon");
         bus.args(["--nofork", "--nopidfile", "--print-address"])
             .arg(format!("--config-file={}", path.join("bus.conf").display()))
@@ -320,6 +324,9 @@ fn start_avahi(
     let mounts = [
         (path.join("services"), PathBuf::from("/etc/avahi/services")),
         (path.join("run"), PathBuf::from("/run")),
+        // In a user namespace there is no other user for it to give its directory to.
+        (path.join("passwd"), PathBuf::from("/etc/passwd")),
+        (path.join("group"), PathBuf::from("/etc/group")),
     ];
     let mounts: Vec<(&Path, &Path)> =
         mounts.iter().map(|(from, to)| (from.as_path(), to.as_path())).collect();
