@@ -2,7 +2,8 @@
 //!
 //! Makes a small sample image, starts a provider on a free port with an identity of its own, and then
 //! does what a booting machine does: discovers over multicast DNS, fetches, verifies. Needs no
-//! privilege. Where the machine has no network but loopback, everything runs over that.
+//! privilege. A machine without a network gets one for the demonstration: an interface in a namespace,
+//! since adverts never name a loopback address.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -14,7 +15,8 @@ use std::time::Duration;
 use phase_tests::process::{Finished, Process, Stream, wait_for_tcp, workspace_root};
 
 use crate::Error;
-use crate::steps::{cargo, command, step};
+use crate::install::full_path;
+use crate::steps::{cargo, command, step, to_the_end};
 
 /// How to show it.
 #[derive(Debug, clap::Args)]
@@ -25,6 +27,9 @@ pub(crate) struct Options {
     /// Use this network interface instead of every usable one.
     #[arg(long, value_name = "IF")]
     interface: Option<String>,
+    /// Runs in a network namespace made by this program.
+    #[arg(long, hide = true)]
+    own_network: bool,
 }
 
 /// Octets of the sample kernel: enough for a transfer of many packets.
@@ -38,11 +43,22 @@ const CHANNEL: &str = "stable";
 /// A discovery or a download takes milliseconds; this ends one that hangs.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// The exit code of `phase-discover` on a machine without a usable network.
+const NO_NETWORK: i32 = 5;
+
+/// The interface of the demonstration's own network.
+const OWN_INTERFACE: &str = "demo0";
+
+/// Makes the network, then runs the rest of the line in it. The addresses are those of RFC 5737.
+const IN_OWN_NETWORK: &str = "ip link set lo up && ip link add demo0 type veth peer name demo1 && \
+    ip addr add 192.0.2.1/24 dev demo0 && ip link set demo0 up && ip link set demo1 up && exec \"$@\"";
+
 /// What the steps share.
 struct Scene {
     programs: PathBuf,
     directory: PathBuf,
     interface: Option<String>,
+    own_network: bool,
     architecture: &'static str,
 }
 
@@ -53,15 +69,15 @@ pub(crate) fn run(options: &Options) -> Result<(), Error> {
     fs::create_dir_all(&base).map_err(|e| Error::os("make target/demo", e))?;
     let temporary =
         tempfile::tempdir_in(&base).map_err(|e| Error::os("make a directory for the demo", e))?;
-    let mut scene = Scene {
+    let scene = Scene {
         programs: workspace_root().join("target/debug"),
         directory: temporary.path().to_path_buf(),
         interface: options.interface.clone(),
+        own_network: options.own_network,
         architecture: architecture(),
     };
-    if scene.interface.is_none() && only_loopback() {
-        println!("    no network interface but loopback is up: using that one");
-        scene.interface = Some("lo".to_owned());
+    if scene.interface.is_none() && step("look for a network", || scene.has_no_network())? {
+        return run_in_own_network(options);
     }
     step("make a sample image", || scene.make_image())?;
     let (mut provider, port) = scene.start_provider()?;
@@ -82,6 +98,12 @@ pub(crate) fn run(options: &Options) -> Result<(), Error> {
 }
 
 impl Scene {
+    fn has_no_network(&self) -> Result<bool, Error> {
+        let mut probe = self.program("phase-discover");
+        probe.args(["--quiet", "--timeout", "0.01"]);
+        Ok(Process::spawn(probe)?.wait(PATIENCE)?.code() == NO_NETWORK)
+    }
+
     fn make_image(&self) -> Result<(), Error> {
         let image = self.image();
         let failed = |e| Error::os(format!("write {}", image.display()), e);
@@ -145,15 +167,20 @@ impl Scene {
         let wanted = format!("--channel {CHANNEL} --arch {}", self.architecture);
         let interface =
             self.interface.as_ref().map_or_else(String::new, |name| format!(" --interface {name}"));
-        let programs = self.programs.display();
+        // From another terminal, whose network is another one.
+        let enter = if self.own_network {
+            format!("nsenter --target {} --user --net --preserve-credentials ", provider.pid())
+        } else {
+            String::new()
+        };
+        let programs = format!("{enter}{}", self.programs.display());
         println!(
             "\nThe provider keeps running (pid {}); Ctrl-C ends it. To try in another terminal:\n\n\
              {programs}/phase-discover {wanted} --trust {peer_id}{interface} --json\n\
              {programs}/phase-discover {wanted}{interface} --explain --watch\n\
              {programs}/phase-fetch {wanted} --trust {peer_id}{interface} --output image\n\
              {programs}/phase-provider status --state-dir {}\n\
-             avahi-browse -rpt _phase-image._tcp\n\
-             curl http://127.0.0.1:{port}/\n",
+             {enter}curl http://127.0.0.1:{port}/\n",
             provider.pid(),
             self.state().display()
         );
@@ -223,17 +250,19 @@ fn free_port() -> Result<u16, Error> {
     address.map(|a| a.port()).map_err(|e| Error::os("find a free TCP port", e))
 }
 
-/// Whether no interface but loopback is up and knows multicast; unknown counts as no.
-fn only_loopback() -> bool {
-    const UP: u32 = 0x1;
-    const LOOPBACK: u32 = 0x8;
-    const MULTICAST: u32 = 0x1000;
-    let Ok(interfaces) = fs::read_dir("/sys/class/net") else { return false };
-    !interfaces.flatten().any(|interface| {
-        let text = fs::read_to_string(interface.path().join("flags")).unwrap_or_default();
-        let flags = u32::from_str_radix(text.trim().trim_start_matches("0x"), 16).unwrap_or(0);
-        flags & (UP | LOOPBACK | MULTICAST) == UP | MULTICAST
-    })
+/// Does the same again in a network of its own.
+fn run_in_own_network(options: &Options) -> Result<(), Error> {
+    println!("    this machine has no usable network: the demo makes one of its own");
+    let this = std::env::current_exe().map_err(|e| Error::os("find this program", e))?;
+    let mut again = Command::new("unshare");
+    if !nix::unistd::geteuid().is_root() {
+        again.args(["--user", "--map-root-user"]);
+    }
+    again.args(["--net", "sh", "-c", IN_OWN_NETWORK, "sh"]).arg(this);
+    again.args(["demo", "--own-network", "--interface", OWN_INTERFACE]);
+    again.args(options.keep.then_some("--keep"));
+    again.env("PATH", full_path()).env("CARGO_NET_OFFLINE", "true");
+    to_the_end("the demo in a network of its own", again)
 }
 
 fn expect_code(what: &str, finished: &Finished, code: i32) -> Result<(), Error> {
