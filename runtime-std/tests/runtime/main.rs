@@ -4,3 +4,4 @@ mod discover;
 mod driver;
 mod echo;
 mod publisher;
+mod serve;
