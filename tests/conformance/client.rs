@@ -10,7 +10,6 @@ use phase_core::select::{Refusal, TrustClass};
 use phase_core::time::UnixTime;
 use phase_core::wire::dns::Type;
 use phase_core::wire::record::{Advert, Version};
-use phase_core::wire::url::Url;
 
 use crate::lan::{
     Lan, Rec, SUBTYPE, TYPE, V4, V6, advert, at, instance, key, ms, response, signed, signed_url,

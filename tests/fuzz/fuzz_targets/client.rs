@@ -1,0 +1,4 @@
+//! The client at any state.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| phase_tests::fuzz_bodies::client(data));
