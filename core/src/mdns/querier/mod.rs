@@ -7,7 +7,8 @@
 //!    A responder answers such a one-shot query without delay, and no other program on port 5353 can take the answer.
 //! 2. After 20 to 120 ms, from port 5353: both questions, asking for unicast responses where this program was the first
 //!    to bind the port (RFC 6762 §15.1), with the known answers.
-//! 3. After 1 s, 2 s, 4 s … : both again; multicast questions do not ask for unicast responses any more.
+//! 3. After 1 s, 2 s, 4 s … : both again, the one-shot queries until something acceptable is known; multicast questions
+//!    do not ask for unicast responses any more.
 //!
 //! Records that do not come along as additional records are asked for in the same way.
 //!

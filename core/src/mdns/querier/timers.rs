@@ -50,7 +50,9 @@ impl Querier {
         let urgent = self.browsing || !self.satisfied;
         for link in self.links.iter_mut() {
             let Some(step) = link.browse.take(now, &mut self.rng) else { continue };
-            if step != Step::First {
+            // A one-shot query carries no known answers: every host replies to each. Once something is found the
+            // others are left to the multicast questions.
+            if step == Step::OneShot || (step == Step::Again && !self.satisfied) {
                 link.one_shot.insert(Asks::BROWSE);
             }
             if step == Step::OneShot || (step == Step::First && !urgent) {
