@@ -93,20 +93,22 @@ impl Socket {
         self.io.as_raw_fd()
     }
 
-    /// Becomes a member of the mDNS group on an interface; again if it was one, which makes the host tell
-    /// the switches once more.
+    /// Becomes a member of the mDNS group on an interface; to be one already is fine.
     ///
     /// # Errors
     /// What the system said.
     pub(crate) fn join(&self, interface: u32) -> io::Result<()> {
-        self.leave(interface);
         let socket = SockRef::from(&self.io);
-        match self.family {
+        let joined = match self.family {
             Family::V4 => {
                 let interface = InterfaceIndexOrAddress::Index(interface);
                 socket.join_multicast_v4_n(&GROUP_V4, &interface)
             }
             Family::V6 => socket.join_multicast_v6(&GROUP_V6, interface),
+        };
+        match joined {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => Ok(()),
+            other => other,
         }
     }
 

@@ -39,7 +39,7 @@ pub(super) fn complain(exit: Exit, what: &dyn Display) -> Exit {
 
 /// Writes a line to standard error; when that is closed, nobody listens.
 pub(super) fn say(line: &str) {
-    let _ = writeln!(io::stderr(), "{line}");
+    let _ = io::stderr().write_all(format!("{line}\n").as_bytes());
 }
 
 /// Prints all candidates and decides how the command ends.

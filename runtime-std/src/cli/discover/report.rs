@@ -168,5 +168,6 @@ fn explain(refusal: &Refusal) -> String {
 
 fn milliseconds(duration: Duration) -> f64 {
     // Microseconds are what the clock gives; more digits would be noise.
-    (duration.as_secs_f64() * 1e6).round() / 1e3
+    let micros = u32::try_from(duration.as_micros()).unwrap_or(u32::MAX);
+    f64::from(micros) / 1e3
 }
