@@ -5,6 +5,7 @@
 
 use std::hint::black_box;
 use std::net::{IpAddr, SocketAddr};
+use std::slice::from_ref;
 use std::time::{Duration, Instant as Clock};
 
 use phase_core::limits::TRANSMIT_MAX;
@@ -29,8 +30,8 @@ fn main() {
 
     let subtype = with_edns0(&Packet::query().ask(SUBTYPE, Type::Ptr));
     let any = Packet::query().ask(INSTANCE, Type::Any).encode();
-    measure(&mut script, "legacy PTR subtype, repeated, 4 images", one_shot(), &[subtype.clone()]);
-    measure(&mut crowd, "legacy PTR subtype, repeated, 32 images", one_shot(), &[subtype.clone()]);
+    measure(&mut script, "legacy PTR subtype, repeated, 4 images", one_shot(), from_ref(&subtype));
+    measure(&mut crowd, "legacy PTR subtype, repeated, 32 images", one_shot(), from_ref(&subtype));
     let mut varied = Vec::new();
     for n in 0..16_u8 {
         let mut octets = subtype.clone();
@@ -43,7 +44,7 @@ fn main() {
     }
     measure(&mut script, "legacy PTR subtype, new, 4 images", one_shot(), &varied);
     measure(&mut crowd, "legacy PTR subtype, new, 32 images", one_shot(), &varied);
-    measure(&mut script, "legacy ANY instance, repeated", one_shot(), &[any.clone()]);
+    measure(&mut script, "legacy ANY instance, repeated", one_shot(), &[any]);
     let qu = Packet::query().ask(INSTANCE, Type::Srv).unicast().encode();
     measure(&mut script, "QU SRV", peer(), &[qu]);
     let foreign = Packet::query().ask("rival.local", Type::A).encode();

@@ -164,6 +164,19 @@ fn a6_a_clean_stop_says_goodbye_on_every_link() {
 }
 
 #[test]
+fn a6_a_stop_while_probing_has_nothing_to_say() {
+    let mut script = Script::<4>::new(config(1));
+    script.publish(image("stable", "arm64"));
+    script.link_up(LAN, &["192.0.2.1/24", "fe80::1/64"]);
+    script.advance(ms(400));
+    script.take();
+    script.provider.stop(script.now);
+    script.advance(Duration::from_secs(5));
+    assert!(script.take().is_empty());
+    assert!(script.events.iter().any(|(_, event)| *event == Event::Stopped));
+}
+
+#[test]
 fn a6_a_withdrawn_image_says_goodbye_and_the_others_stay() {
     let mut script = Script::<4>::settled(1);
     script.publish(image("testing", "arm64"));

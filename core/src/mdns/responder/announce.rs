@@ -3,7 +3,7 @@
 
 use super::Responder;
 use super::answer::{Packet, Style};
-use super::link::{LinkState, Reason};
+use super::link::{LinkState, Phase, Reason};
 use super::records::{Common, OfInstance, Owner, RecordSet};
 use crate::machine::{Transmit, TransmitBuffer};
 use crate::time::Instant;
@@ -42,7 +42,10 @@ impl<const N: usize> Responder<N> {
     pub(super) fn say_goodbye(&mut self, link: usize) {
         let now = self.now;
         let Some(state) = self.links.get_mut(link) else { return };
-        if state.is_verified(Owner::Host) {
+        let verified = state.is_verified(Owner::Host);
+        state.silence(Owner::Host);
+        state.silence_services();
+        if verified {
             for common in [Common::A, Common::Aaaa] {
                 state.schedule(RecordSet::Common(common), now, Reason::Goodbye);
             }
@@ -50,6 +53,7 @@ impl<const N: usize> Responder<N> {
         for i in 0..N {
             state.dismiss(i, now);
         }
+        Owner::all(N).for_each(|owner| state.set_phase(owner, Phase::Idle));
     }
 
     /// Writes the next goodbye of a link, if one is due.

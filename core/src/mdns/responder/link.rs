@@ -215,6 +215,13 @@ impl<const N: usize> LinkState<N> {
         }
     }
 
+    /// Forgets that the service type is to be listed.
+    pub(super) fn silence_services(&mut self) {
+        if let Some(slot) = self.common.get_mut(Common::Services.index()) {
+            *slot = Slot { last: slot.last, ..Slot::EMPTY };
+        }
+    }
+
     /// Forgets an instance.
     pub(super) fn forget(&mut self, index: usize) {
         self.set_phase(Owner::Instance(index), Phase::Idle);

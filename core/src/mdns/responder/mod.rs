@@ -235,15 +235,16 @@ impl<const N: usize> Responder<N> {
             self.handle_link_down(now, link.id);
             return;
         }
-        let Some(changed) = self.set_networks(link) else {
+        let new = !self.links.iter().any(|state| state.id == link.id);
+        let room = !new || !self.links.is_full();
+        let Some(changed) = Some(link).filter(|_| room).and_then(|link| self.set_networks(link))
+        else {
             count!(self.stats, links_refused);
             return;
         };
         if let Some(state) = self.links.iter_mut().find(|state| state.id == link.id) {
             state.set_mtu(link.mtu);
-        } else if self.links.push(LinkState::new(link.id, link.mtu)).is_err() {
-            count!(self.stats, links_refused);
-        } else {
+        } else if self.links.push(LinkState::new(link.id, link.mtu)).is_ok() {
             let new = self.links.len().saturating_sub(1);
             for owner in Owner::all(N) {
                 self.start_probing(new, owner);
@@ -411,6 +412,9 @@ impl<const N: usize> Responder<N> {
             }
             let id = state.id;
             let (_, answers) = state.due(self.now);
+            if answers.is_empty() {
+                return None;
+            }
             let more = self.multicast_additionals(link, &answers);
             let state = self.links.get_mut(link)?;
             let packet = answer::Packet {

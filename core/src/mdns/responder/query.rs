@@ -272,13 +272,17 @@ impl<const N: usize> Responder<N> {
             let Some(link) = self.links.iter().position(|state| state.id == pending.link) else {
                 continue;
             };
-            let Some(state) = self.links.get_mut(link) else { continue };
-            for set in pending.multicast.iter() {
-                state.schedule(set, self.now, Reason::Answer);
+            let (mut multicast, mut answers) = (pending.multicast, pending.unicast);
+            // Names may have been given up in the meantime.
+            for set in multicast.iter().chain(answers.iter()) {
+                if !self.speaks_for(link, set) {
+                    multicast.remove(set);
+                    answers.remove(set);
+                }
             }
-            let mut answers = pending.unicast;
-            for set in pending.unicast.iter().filter(|set| !self.speaks_for(link, *set)) {
-                answers.remove(set);
+            let Some(state) = self.links.get_mut(link) else { continue };
+            for set in multicast.iter() {
+                state.schedule(set, self.now, Reason::Answer);
             }
             if answers.is_empty() {
                 continue;
