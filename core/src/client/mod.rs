@@ -9,9 +9,8 @@
 //!   lower. Nothing is kept alive, and a silent network costs no more than the back-off of the questions.
 //! - [`Mode::Watch`] follows: a provider that stops is [`Event::Lost`] within two seconds.
 //!
-//! One unauthenticated packet takes no verified candidate away (RFC 6762 §10.1 and §10.2 as read by
-//! [`crate::mdns::querier`]): in the second of grace after a goodbye, or after a flush by another record, its host is asked
-//! again, and the candidate stays if it answers.
+//! One unauthenticated packet takes no verified candidate away: in the second of grace that RFC 6762 §10.1 and §10.2 give
+//! after a goodbye, or after a flush by another record, its host is asked again, and the candidate stays if it answers.
 //!
 //! When the time for an answer is over is the caller's decision; a client never gives up.
 //!
