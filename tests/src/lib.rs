@@ -10,6 +10,7 @@ pub mod conformance;
 pub mod deadline;
 pub mod fuzz_bodies;
 pub mod message;
+pub mod harness;
 pub mod netns;
 pub mod peers;
 pub mod process;

@@ -1,0 +1,576 @@
+//! Links, datagrams under way, and the clock.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+use phase_core::client::{self, Client};
+use phase_core::machine::{
+    Datagram, Family, Input, Link, LinkId, Network as Prefix, Port, Transmit,
+};
+use phase_core::provider::{self, Provider};
+use phase_core::rng::Rng;
+use phase_core::time::Instant;
+
+use super::station::{IMAGES, Seen, Station};
+
+const MDNS_PORT: u16 = 5353;
+const EPHEMERAL_PORT: u16 = 40_000;
+
+/// How a segment treats datagrams.
+#[derive(Clone, Copy, Debug)]
+pub struct Conditions {
+    /// The shortest and longest time under way; a difference reorders.
+    pub latency: (Duration, Duration),
+    /// Probability of 0 to 1 that a datagram does not reach one of its receivers.
+    pub loss: f64,
+    /// Probability of 0 to 1 that it reaches one twice.
+    pub duplication: f64,
+}
+
+impl Default for Conditions {
+    fn default() -> Self {
+        let latency = (Duration::from_micros(200), Duration::from_micros(400));
+        Self { latency, loss: 0.0, duplication: 0.0 }
+    }
+}
+
+/// A broadcast domain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SegmentId(usize);
+
+/// A host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct HostId(usize);
+
+/// What was sent.
+#[derive(Clone, Debug, Default)]
+pub struct Traffic {
+    /// Datagrams that left a machine.
+    pub datagrams: u64,
+    /// Their payload octets.
+    pub octets: u64,
+    /// Datagrams in each second.
+    pub by_second: BTreeMap<u64, u64>,
+}
+
+impl Traffic {
+    /// The most datagrams in one second from second `from` on.
+    #[must_use]
+    pub fn peak(&self, from: u64) -> u64 {
+        self.by_second.range(from..).map(|(_, count)| *count).max().unwrap_or(0)
+    }
+}
+
+#[derive(Debug)]
+struct Interface {
+    segment: SegmentId,
+    v4: Option<Ipv4Addr>,
+    v6: Ipv6Addr,
+    up: bool,
+}
+
+impl Interface {
+    fn address(&self, family: Family) -> Option<IpAddr> {
+        match family {
+            Family::V4 => self.v4.map(IpAddr::V4),
+            Family::V6 => Some(IpAddr::V6(self.v6)),
+        }
+    }
+
+    fn prefixes(&self) -> Vec<Prefix> {
+        let v4 = self.v4.map(|a| Prefix { address: IpAddr::V4(a), prefix_len: 16 });
+        let v6 = Prefix { address: IpAddr::V6(self.v6), prefix_len: 64 };
+        v4.into_iter().chain([v6]).collect()
+    }
+}
+
+#[derive(Debug)]
+struct Host {
+    station: Station,
+    interfaces: Vec<Interface>,
+    wake: Option<Instant>,
+    asleep: bool,
+    present: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Flying {
+    at: Instant,
+    order: u64,
+    to: (HostId, usize),
+    family_v4: bool,
+    port_mdns: bool,
+    remote: SocketAddr,
+    destination: IpAddr,
+    payload: Vec<u8>,
+}
+
+/// Where a datagram comes from and goes to.
+#[derive(Clone, Copy)]
+struct Envelope {
+    remote: SocketAddr,
+    destination: SocketAddr,
+    /// The host and interface that are not given it again, unless it hears itself.
+    sender: (HostId, usize),
+    hears_itself: bool,
+}
+
+/// The LAN and its clock.
+#[derive(Debug)]
+pub struct Network {
+    now: Instant,
+    seed: u64,
+    rng: Rng,
+    hosts: Vec<Host>,
+    segments: Vec<Conditions>,
+    bridges: Vec<(SegmentId, SegmentId)>,
+    reflectors: Vec<(SegmentId, SegmentId)>,
+    flying: BinaryHeap<Reverse<Flying>>,
+    order: u64,
+    /// What machines sent.
+    pub traffic: Traffic,
+}
+
+impl Network {
+    /// An empty network.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
+        Self {
+            now: Instant::ZERO,
+            seed,
+            rng: super::seed(seed).stream("network"),
+            hosts: Vec::new(),
+            segments: Vec::new(),
+            bridges: Vec::new(),
+            reflectors: Vec::new(),
+            flying: BinaryHeap::new(),
+            order: 0,
+            traffic: Traffic::default(),
+        }
+    }
+
+    /// The time.
+    #[must_use]
+    pub const fn now(&self) -> Instant {
+        self.now
+    }
+
+    /// A new segment.
+    pub fn segment(&mut self, conditions: Conditions) -> SegmentId {
+        self.segments.push(conditions);
+        SegmentId(self.segments.len() - 1)
+    }
+
+    /// Changes the conditions of a segment.
+    pub fn set_conditions(&mut self, segment: SegmentId, conditions: Conditions) {
+        self.segments[segment.0] = conditions;
+    }
+
+    /// Joins two segments: what is sent on one is heard on both.
+    pub fn bridge(&mut self, a: SegmentId, b: SegmentId) {
+        self.bridges.push((a, b));
+    }
+
+    /// Sends every multicast of one segment on the other too, from a reflector's own address, both ways.
+    pub fn reflect(&mut self, a: SegmentId, b: SegmentId) {
+        self.reflectors.push((a, b));
+    }
+
+    /// Adds a host with an interface in each of `segments` and takes them up.
+    pub fn host(&mut self, station: Station, segments: &[SegmentId]) -> HostId {
+        let id = HostId(self.hosts.len());
+        let number = u16::try_from(id.0 + 1).unwrap_or(u16::MAX);
+        let interfaces = segments.iter().map(|segment| Interface::of(*segment, number)).collect();
+        self.hosts.push(Host { station, interfaces, wake: None, asleep: false, present: true });
+        self.links_up(id);
+        id
+    }
+
+    /// As [`Network::host`], without IPv4.
+    pub fn host_v6_only(&mut self, station: Station, segment: SegmentId) -> HostId {
+        let id = HostId(self.hosts.len());
+        let number = u16::try_from(id.0 + 1).unwrap_or(u16::MAX);
+        let interface = Interface { v4: None, ..Interface::of(segment, number) };
+        let interfaces = vec![interface];
+        self.hosts.push(Host { station, interfaces, wake: None, asleep: false, present: true });
+        self.links_up(id);
+        id
+    }
+
+    /// Adds a provider of `images`.
+    ///
+    /// # Panics
+    /// When there are too many images: the test is wrong.
+    pub fn provider(
+        &mut self,
+        config: provider::Config,
+        images: &[provider::Image],
+        segments: &[SegmentId],
+    ) -> HostId {
+        let id = self.host(Station::provider(self.now, config), segments);
+        self.with_provider(id, |now, machine| {
+            for image in images {
+                machine.publish(now, image.clone()).expect("room for the images");
+            }
+        });
+        id
+    }
+
+    /// Adds a client.
+    pub fn client(&mut self, config: client::Config, segments: &[SegmentId]) -> HostId {
+        self.host(Station::client(self.now, config), segments)
+    }
+
+    /// Gives the provider of a host a command and drains it.
+    ///
+    /// # Panics
+    /// When there is none: the test is wrong.
+    pub fn with_provider<T>(
+        &mut self,
+        id: HostId,
+        command: impl FnOnce(Instant, &mut Provider<IMAGES>) -> T,
+    ) -> T {
+        let now = self.now;
+        let Station::Provider { machine, .. } = &mut self.hosts[id.0].station else {
+            panic!("host {} has no provider", id.0)
+        };
+        let result = command(now, machine);
+        self.drain(id);
+        result
+    }
+
+    /// The client of a host.
+    ///
+    /// # Panics
+    /// When there is none: the test is wrong.
+    #[must_use]
+    pub fn client_of(&self, id: HostId) -> &Client {
+        let Station::Client { machine, .. } = &self.hosts[id.0].station else {
+            panic!("host {} has no client", id.0)
+        };
+        machine
+    }
+
+    /// What the client of a host told.
+    ///
+    /// # Panics
+    /// When there is none: the test is wrong.
+    #[must_use]
+    pub fn seen(&self, id: HostId) -> &[Seen] {
+        let Station::Client { seen, .. } = &self.hosts[id.0].station else {
+            panic!("host {} has no client", id.0)
+        };
+        seen
+    }
+
+    /// What the provider of a host told.
+    ///
+    /// # Panics
+    /// When there is none: the test is wrong.
+    #[must_use]
+    pub fn events(&self, id: HostId) -> &[(Instant, provider::Event)] {
+        let Station::Provider { events, .. } = &self.hosts[id.0].station else {
+            panic!("host {} has no provider", id.0)
+        };
+        events
+    }
+
+    /// The machine of a host and what it told.
+    #[must_use]
+    pub fn station(&self, id: HostId) -> &Station {
+        &self.hosts[id.0].station
+    }
+
+    /// The IPv4 address of a host's first interface.
+    #[must_use]
+    pub fn ipv4(&self, id: HostId) -> Option<Ipv4Addr> {
+        self.hosts[id.0].interfaces.first().and_then(|i| i.v4)
+    }
+
+    /// Takes a host away without a word: a power failure.
+    pub fn unplug(&mut self, id: HostId) {
+        let host = &mut self.hosts[id.0];
+        (host.present, host.wake) = (false, None);
+    }
+
+    /// Stops the clock of a host's machine; what is sent to it meanwhile is lost.
+    pub fn sleep(&mut self, id: HostId) {
+        self.hosts[id.0].asleep = true;
+    }
+
+    /// Wakes a host: its links come up as they do after a suspend.
+    pub fn wake(&mut self, id: HostId) {
+        self.hosts[id.0].asleep = false;
+        self.links_down(id);
+        self.links_up(id);
+    }
+
+    /// Pulls the cable of a host's interface, or plugs it in again.
+    pub fn set_cable(&mut self, id: HostId, interface: usize, up: bool) {
+        self.hosts[id.0].interfaces[interface].up = up;
+        if up {
+            self.links_up(id);
+        } else {
+            self.input_links(id, interface, false);
+        }
+    }
+
+    /// Sends octets from a host's first interface to the IPv4 group, as its port 5353 would.
+    pub fn inject(&mut self, id: HostId, octets: &[u8]) {
+        let Some(source) = self.ipv4(id) else { return };
+        let envelope = Envelope {
+            remote: SocketAddr::new(source.into(), MDNS_PORT),
+            destination: SocketAddr::from(([224, 0, 0, 251], MDNS_PORT)),
+            sender: (id, 0),
+            hears_itself: false,
+        };
+        let segment = self.hosts[id.0].interfaces[0].segment;
+        self.carry(segment, envelope, octets);
+    }
+
+    /// Lets `duration` pass.
+    pub fn run(&mut self, duration: Duration) {
+        let end = self.now + duration;
+        while self.step(end) {}
+        self.now = end;
+    }
+
+    /// Lets time pass until `done`, `limit` at most; whether it was done.
+    pub fn run_until(&mut self, limit: Duration, done: impl Fn(&Self) -> bool) -> bool {
+        let end = self.now + limit;
+        while !done(self) {
+            if !self.step(end) {
+                self.now = end;
+                return done(self);
+            }
+        }
+        true
+    }
+
+    /// Does the next thing that happens up to `end`; `false`: there is none.
+    fn step(&mut self, end: Instant) -> bool {
+        let awake = self.hosts.iter().enumerate().filter(|(_, h)| h.present && !h.asleep);
+        let wake = awake.filter_map(|(n, h)| Some((h.wake?, n))).min();
+        let arrival = self.flying.peek().map(|Reverse(f)| f.at);
+        match (wake, arrival) {
+            (Some((at, host)), arrival) if at <= end && arrival.is_none_or(|a| at < a) => {
+                self.now = self.now.max(at);
+                self.input(HostId(host), Input::Timeout);
+                let next = self.hosts[host].wake;
+                let stuck = next.is_some_and(|next| next <= self.now);
+                assert!(
+                    !stuck,
+                    "the next wake of host {host} is not later than the one just served"
+                );
+            }
+            (_, Some(at)) if at <= end => {
+                self.now = self.now.max(at);
+                if let Some(Reverse(flying)) = self.flying.pop() {
+                    self.arrive(&flying);
+                }
+            }
+            _ => return false,
+        }
+        true
+    }
+
+    fn arrive(&mut self, flying: &Flying) {
+        let (host, interface) = flying.to;
+        let there = &self.hosts[host.0];
+        if !there.present || there.asleep || !there.interfaces[interface].up {
+            return;
+        }
+        let family = if flying.family_v4 { Family::V4 } else { Family::V6 };
+        let datagram = Datagram {
+            link: link_id(interface, family),
+            port: if flying.port_mdns { Port::Mdns } else { Port::Ephemeral },
+            remote: flying.remote,
+            destination: flying.destination,
+            payload: &flying.payload,
+        };
+        self.input(host, Input::Datagram(datagram));
+    }
+
+    fn input(&mut self, id: HostId, input: Input<'_>) {
+        let now = self.now;
+        self.hosts[id.0].station.handle_input(now, input);
+        self.drain(id);
+    }
+
+    fn drain(&mut self, id: HostId) {
+        let (now, mut sent) = (self.now, Vec::new());
+        let host = &mut self.hosts[id.0];
+        host.wake =
+            host.station.drain(now, |transmit, octets| sent.push((transmit, octets.to_vec())));
+        for (transmit, octets) in sent {
+            self.send(id, &transmit, &octets);
+        }
+    }
+
+    fn send(&mut self, id: HostId, transmit: &Transmit, octets: &[u8]) {
+        self.traffic.datagrams += 1;
+        self.traffic.octets += u64::try_from(octets.len()).unwrap_or(0);
+        *self.traffic.by_second.entry(self.now.as_micros() / 1_000_000).or_default() += 1;
+        let interface = usize::try_from(transmit.link.interface).unwrap_or(0).saturating_sub(1);
+        let from = &self.hosts[id.0].interfaces[interface];
+        let Some(source) = from.address(transmit.link.family).filter(|_| from.up) else { return };
+        let port = if transmit.port == Port::Mdns { MDNS_PORT } else { EPHEMERAL_PORT };
+        let envelope = Envelope {
+            remote: SocketAddr::new(source, port),
+            destination: transmit.destination,
+            sender: (id, interface),
+            hears_itself: true,
+        };
+        let segment = from.segment;
+        self.carry(segment, envelope, octets);
+        if transmit.destination.ip().is_multicast() {
+            self.reflect_from(segment, envelope, octets);
+        }
+    }
+
+    fn reflect_from(&mut self, segment: SegmentId, envelope: Envelope, octets: &[u8]) {
+        for (a, b) in self.reflectors.clone() {
+            let other = match segment {
+                s if s == a => b,
+                s if s == b => a,
+                _ => continue,
+            };
+            let own: IpAddr = match envelope.remote {
+                SocketAddr::V4(_) => Ipv4Addr::new(10, 0, 255, 254).into(),
+                SocketAddr::V6(_) => Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0xfffe).into(),
+            };
+            let nobody = (HostId(usize::MAX), 0);
+            let remote = SocketAddr::new(own, envelope.remote.port());
+            self.carry(other, Envelope { remote, sender: nobody, ..envelope }, octets);
+        }
+    }
+
+    /// Puts a datagram under way to every host that it is for.
+    fn carry(&mut self, segment: SegmentId, envelope: Envelope, octets: &[u8]) {
+        let reached = self.reached_from(segment);
+        let ip = envelope.destination.ip();
+        let family_v4 = ip.is_ipv4();
+        let mut receivers = Vec::new();
+        for (n, host) in self.hosts.iter().enumerate() {
+            for (i, interface) in host.interfaces.iter().enumerate() {
+                let own = (HostId(n), i) == envelope.sender;
+                let family = if family_v4 { Family::V4 } else { Family::V6 };
+                let address = interface.address(family);
+                let wanted =
+                    if ip.is_multicast() { address.is_some() } else { address == Some(ip) };
+                if wanted && reached.contains(&interface.segment) && (!own || envelope.hears_itself)
+                {
+                    receivers.push(((HostId(n), i), interface.segment, own));
+                }
+            }
+        }
+        for (to, segment, own) in receivers {
+            let conditions = self.segments[segment.0];
+            let copies = 1 + u32::from(!own && self.chance(conditions.duplication));
+            for _ in 0..copies {
+                if !own && self.chance(conditions.loss) {
+                    continue;
+                }
+                let (low, high) = conditions.latency;
+                let delay =
+                    if own { Duration::from_micros(20) } else { self.rng.duration(low, high) };
+                self.order += 1;
+                self.flying.push(Reverse(Flying {
+                    at: self.now + delay,
+                    order: self.order,
+                    to,
+                    family_v4,
+                    port_mdns: envelope.destination.port() == MDNS_PORT,
+                    remote: envelope.remote,
+                    destination: ip,
+                    payload: octets.to_vec(),
+                }));
+            }
+        }
+    }
+
+    /// A segment and all that are bridged with it.
+    fn reached_from(&self, segment: SegmentId) -> Vec<SegmentId> {
+        let mut reached = vec![segment];
+        let mut next = 0;
+        while let Some(here) = reached.get(next).copied() {
+            next += 1;
+            for (a, b) in &self.bridges {
+                let other = if *a == here { *b } else { *a };
+                if (*a == here || *b == here) && !reached.contains(&other) {
+                    reached.push(other);
+                }
+            }
+        }
+        reached
+    }
+
+    fn chance(&mut self, probability: f64) -> bool {
+        // 53 bits are what a double holds exactly.
+        let unit = (self.rng.u64() >> 11) as f64 / (1_u64 << 53) as f64;
+        unit < probability
+    }
+
+    fn links_up(&mut self, id: HostId) {
+        for interface in 0..self.hosts[id.0].interfaces.len() {
+            self.input_links(id, interface, true);
+        }
+    }
+
+    fn links_down(&mut self, id: HostId) {
+        for interface in 0..self.hosts[id.0].interfaces.len() {
+            self.input_links(id, interface, false);
+        }
+    }
+
+    fn input_links(&mut self, id: HostId, interface: usize, up: bool) {
+        let there = &self.hosts[id.0].interfaces[interface];
+        if up && !there.up {
+            return;
+        }
+        let (prefixes, has_v4) = (there.prefixes(), there.v4.is_some());
+        for family in [Family::V4, Family::V6] {
+            if family == Family::V4 && !has_v4 {
+                continue;
+            }
+            let link = link_id(interface, family);
+            let input = if up {
+                Input::LinkUp(Link { id: link, mtu: 1500, networks: &prefixes })
+            } else {
+                Input::LinkDown(link)
+            };
+            self.input(id, input);
+        }
+    }
+}
+
+impl Drop for Network {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let at = self.now.as_micros();
+            let _ = std::io::Write::write_fmt(
+                &mut std::io::stderr(),
+                format_args!("simulation seed {}, at {at} µs of its time\n", self.seed),
+            );
+        }
+    }
+}
+
+impl Interface {
+    fn of(segment: SegmentId, host: u16) -> Self {
+        let [high, low] = host.to_be_bytes();
+        let net = u8::try_from(segment.0).unwrap_or(u8::MAX);
+        Self {
+            segment,
+            v4: Some(Ipv4Addr::new(10, net, high, low)),
+            v6: Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, u16::from(net), host),
+            up: true,
+        }
+    }
+}
+
+fn link_id(interface: usize, family: Family) -> LinkId {
+    LinkId { interface: u32::try_from(interface + 1).unwrap_or(u32::MAX), family }
+}
