@@ -54,11 +54,11 @@ fn announcement(label: &str, text: Vec<u8>) -> Vec<u8> {
 }
 
 /// The client must see the lie and refuse it with `code`.
-fn check_refused(text: Vec<u8>, code: &str) {
+fn check_refused(text: &[u8], code: &str) {
     let (mut network, _, liar, client) = lan();
     network.run(secs(1));
     for _ in 0..5 {
-        network.inject(liar, &announcement("liar stable arm64", text.clone()));
+        network.inject(liar, &announcement("liar stable arm64", text.to_vec()));
         network.run(secs(2));
     }
     assert_eq!(accepted(&network, client), 0);
@@ -76,22 +76,22 @@ fn an_unsigned_advert_is_never_accepted() {
         "manifest=http://10.0.0.1:8080/stable/arm64/manifest.json",
         "version=9",
     ]);
-    check_refused(text, "E-UNSIGNED");
+    check_refused(&text, "E-UNSIGNED");
 }
 
 #[test]
 fn an_advert_of_an_untrusted_signer_is_never_accepted() {
-    check_refused(signed(66, "stable", EPOCH, EPOCH.0), "E-UNTRUSTED");
+    check_refused(&signed(66, "stable", EPOCH, EPOCH.0), "E-UNTRUSTED");
 }
 
 #[test]
 fn an_advert_moved_from_another_channel_is_never_accepted() {
-    check_refused(signed(1, "testing", EPOCH, EPOCH.0), "E-SIG");
+    check_refused(&signed(1, "testing", EPOCH, EPOCH.0), "E-SIG");
 }
 
 #[test]
 fn an_expired_advert_is_never_accepted() {
-    check_refused(signed(1, "stable", UnixTime(EPOCH.0 - 4000), EPOCH.0), "E-EXPIRED");
+    check_refused(&signed(1, "stable", UnixTime(EPOCH.0 - 4000), EPOCH.0), "E-EXPIRED");
 }
 
 #[test]
@@ -99,7 +99,7 @@ fn an_altered_signature_is_never_accepted() {
     let mut text = signed(1, "stable", EPOCH, EPOCH.0);
     let at = text.windows(8).position(|w| w == b"version=").unwrap() + 8;
     text[at] = b'8';
-    check_refused(text, "E-SIG");
+    check_refused(&text, "E-SIG");
 }
 
 #[test]

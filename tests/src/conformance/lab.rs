@@ -13,13 +13,13 @@ use crate::wire_peer::message::rtype;
 use crate::wire_peer::{Data, Heard, Mark, Message, Name, Peer, Question, Record, Route, Stamp};
 
 /// The peer's second address on the cable, as another host.
-pub const SECOND: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 77, 0, 3));
+pub(super) const SECOND: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 77, 0, 3));
 /// An address of the peer that is on no subnet of the subject; the subject has a route to it.
-pub const FAR: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 99, 0, 2));
+pub(super) const FAR: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 99, 0, 2));
 /// Longer than any delay of RFC 6762 §6 for one packet (120 ms), with room for a loaded machine.
-pub const REPLY: Duration = Duration::from_millis(900);
+pub(super) const REPLY: Duration = Duration::from_millis(900);
 /// Longer than the time in which a record may be multicast once (RFC 6762 §6).
-pub const SECOND_PASSED: Duration = Duration::from_millis(1150);
+pub(super) const SECOND_PASSED: Duration = Duration::from_millis(1150);
 
 const ANNOUNCED_WITHIN: Duration = Duration::from_secs(20);
 /// Longer than the gap before the third announcement of a responder that sends three.
@@ -282,7 +282,7 @@ impl Reply {
 
 /// Whether the answer section answers `question`, goodbyes apart.
 #[must_use]
-pub fn answers(message: &Message, question: &Question) -> bool {
+pub(super) fn answers(message: &Message, question: &Question) -> bool {
     message.answers.iter().any(|r| {
         r.ttl > 0
             && r.name == question.name
@@ -293,13 +293,13 @@ pub fn answers(message: &Message, question: &Question) -> bool {
 
 /// The SRV record of another host that claims `name`.
 #[must_use]
-pub fn rival_srv(name: &Name) -> Record {
+pub(super) fn rival_srv(name: &Name) -> Record {
     Record::new(name, 120, Data::Srv(0, 0, 4711, Name::new("rival.local"))).flushing()
 }
 
 /// Milliseconds of each duration, for evidence.
 #[must_use]
-pub fn list_ms(all: &[Duration]) -> String {
+pub(super) fn list_ms(all: &[Duration]) -> String {
     let words: Vec<String> =
         all.iter().map(|d| format!("{:.1}", d.as_secs_f64() * 1000.0)).collect();
     format!("{} ms", words.join(", "))

@@ -194,8 +194,10 @@ fn early_denial(lab: &mut Lab<'_>) -> Result<Outcome, Error> {
     lab.pass(Duration::from_millis(1500));
     let mark = lab.peer.mark();
     lab.launch(&Lab::wanted())?;
-    let probe =
-        |h: &Heard| (lab.is_mine(h) && h.query().is_some_and(Message::is_probe)).then_some(());
+    let probe = |h: &Heard| {
+        let m = h.query().filter(|m| m.is_probe() && lab.is_mine(h))?;
+        m.questions.iter().any(|q| q.name == instance).then_some(())
+    };
     let mut sent = 0;
     while lab.peer.wait(mark, EVERY, probe).is_none() {
         lab.peer.send(Route::GROUP, &Message::response(&[rival_srv(&instance)]))?;
