@@ -11,11 +11,14 @@ mod data;
 mod format;
 mod lab;
 mod probing;
+mod querier;
+mod querier_cache;
 
 mod report;
 mod responding;
 mod responding_legacy;
 mod scope;
+mod scripted;
 mod suppression;
 mod tiebreak;
 
@@ -121,6 +124,8 @@ pub fn rows() -> Vec<&'static Row> {
         suppression::ROWS,
         conflicts::ROWS,
         data::ROWS,
+        querier::ROWS,
+        querier_cache::ROWS,
     ];
     let mut all: Vec<_> = tables.into_iter().flatten().collect();
     all.sort_by_key(|row| (row.role != Role::Responder, order(row.id)));

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::{Running, STOP_WITHIN, Subject, Wanted, subtype, unsigned_txt};
+use super::{Browsing, Running, STOP_WITHIN, Subject, Wanted, browsing, subtype, unsigned_txt};
 use crate::Error;
 use crate::netns::Host;
 use crate::peers::Peer;
@@ -57,6 +57,10 @@ impl Subject for Avahi {
         command.arg(root.join("avahi-daemon.conf"));
         let process = Process::spawn(command)?;
         Ok(Box::new(AvahiRunning { process, files }))
+    }
+
+    fn browse(&self, host: &Host) -> Result<Box<dyn Browsing>, Error> {
+        browsing::peer(Peer::Avahi, host)
     }
 }
 

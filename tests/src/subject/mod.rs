@@ -1,11 +1,13 @@
-//! Responders under test behind one trait: ours and other implementations, each publishing the same services
-//! `_phase-image._tcp` with a subtype and a TXT record.
+//! Implementations under test behind one trait: ours and others, each publishing the same services
+//! `_phase-image._tcp` with a subtype and a TXT record, or browsing for them.
 
 mod avahi;
+mod browsing;
 mod phase;
 mod scripted;
 
 pub use avahi::Avahi;
+pub use browsing::Browsing;
 pub use phase::Phase;
 pub use scripted::Scripted;
 
@@ -14,6 +16,7 @@ use std::time::Duration;
 
 use crate::Error;
 use crate::netns::Host;
+use crate::process::Process;
 
 /// How long a clean stop may take.
 const STOP_WITHIN: Duration = Duration::from_secs(10);
@@ -79,6 +82,18 @@ pub trait Subject: Sync {
         wanted: &Wanted,
         directory: &Path,
     ) -> Result<Box<dyn Running>, Error>;
+
+    /// Starts it on `host` as a browser.
+    ///
+    /// # Errors
+    /// Why it does not start.
+    fn browse(&self, host: &Host) -> Result<Box<dyn Browsing>, Error>;
+
+    /// Starts it on `host` as a one-shot querier that ends by itself; `None` when it has none.
+    fn query_once(&self, host: &Host) -> Option<Result<Process, Error>> {
+        let _ = host;
+        None
+    }
 }
 
 /// A subject at work. Dropping it kills it.

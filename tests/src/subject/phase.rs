@@ -1,16 +1,16 @@
-//! Our own `phase-provider serve`, with artifacts in a directory of its own.
+//! Our own `phase-provider serve`, with artifacts in a directory of its own, and `phase-discover`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use nix::sys::signal::Signal;
 
-use super::{Running, STOP_WITHIN, Subject, Wanted};
+use super::{Browsing, Running, STOP_WITHIN, Subject, Wanted, browsing};
 use crate::Error;
 use crate::netns::Host;
 use crate::process::{self, Process, Stream};
 
-/// `phase-provider serve`.
+/// `phase-provider serve` and `phase-discover`.
 #[derive(Clone, Copy, Debug)]
 pub struct Phase;
 
@@ -39,6 +39,19 @@ impl Subject for Phase {
         command.arg("--state-dir").arg(running.directory.join("state"));
         running.process = Some(Process::spawn(command)?);
         Ok(Box::new(running))
+    }
+
+    fn browse(&self, host: &Host) -> Result<Box<dyn Browsing>, Error> {
+        browsing::phase(host)
+    }
+
+    fn query_once(&self, host: &Host) -> Option<Result<Process, Error>> {
+        let start = || {
+            let mut command = host.namespace.command(process::binary("phase-discover")?);
+            command.args(["--channel", "stable", "--arch", "arm64", "--json"]);
+            Process::spawn(command)
+        };
+        Some(start())
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use super::{Running, STOP_WITHIN, Subject, Wanted, subtype, unsigned_txt};
+use super::{Browsing, Running, STOP_WITHIN, Subject, Wanted, browsing, subtype, unsigned_txt};
 use crate::Error;
 use crate::netns::Host;
 use crate::peers::Peer;
@@ -32,6 +32,10 @@ impl Subject for Scripted {
             running.add(channel, arch)?;
         }
         Ok(Box::new(running))
+    }
+
+    fn browse(&self, host: &Host) -> Result<Box<dyn Browsing>, Error> {
+        browsing::peer(self.0, host)
     }
 }
 

@@ -69,6 +69,14 @@ impl Log {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mark(usize);
 
+impl Mark {
+    /// The place after one more datagram.
+    #[must_use]
+    pub const fn after_one(self) -> Self {
+        Self(self.0 + 1)
+    }
+}
+
 /// Where a datagram of the peer goes, and from where.
 #[derive(Clone, Copy, Debug)]
 pub struct Route {
