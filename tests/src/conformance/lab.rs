@@ -149,8 +149,7 @@ impl<'s> Lab<'s> {
         let mark = self.peer.mark();
         self.launch(wanted)?;
         let facts = self.facts_since(mark)?;
-        let ip = self.subject_host().ipv4.into();
-        self.peer.wait_for_silence(SETTLED, SETTLED_WITHIN, |h| h.is_from(ip));
+        self.peer.wait_for_silence(SETTLED, SETTLED_WITHIN, |h| self.is_mine(h));
         Ok(facts)
     }
 
@@ -183,10 +182,10 @@ impl<'s> Lab<'s> {
         })
     }
 
-    /// Whether the subject sent this by IPv4.
+    /// Whether the subject sent this by IPv4: nobody else does, and the peer does not hear itself.
     #[must_use]
     pub fn is_mine(&self, heard: &Heard) -> bool {
-        heard.is_from(self.subject_host().ipv4.into())
+        heard.envelope.remote.is_ipv4()
     }
 
     /// What the subject sent by IPv4 after `mark` until `window` has passed.
