@@ -13,6 +13,7 @@ use super::records::{Owner, RecordSet};
 use super::registry::{Subject, Whose};
 use super::{Event, Responder};
 use crate::limits::RECORDS_PER_MESSAGE;
+use crate::log::debug;
 use crate::machine::Datagram;
 use crate::mdns::PORT;
 use crate::stats::count;
@@ -156,6 +157,7 @@ impl<const N: usize> Responder<N> {
     /// RFC 6762 §9: somebody else uses a name that was verified on this link: probe for it again.
     fn challenge(&mut self, link: usize, owner: Owner) {
         count!(self.stats, conflicts);
+        debug!("a name of ours is used by another host, conflict {}", self.stats.conflicts);
         self.tell(Event::Conflict { owner });
         let slow = self.note_conflict(owner);
         let delay = self.probing_delay(slow);
@@ -170,6 +172,7 @@ impl<const N: usize> Responder<N> {
     fn deny(&mut self, owner: Owner) {
         count!(self.stats, conflicts);
         count!(self.stats, renames);
+        debug!("a name is taken, renaming {}", self.stats.renames);
         let slow = self.note_conflict(owner);
         let announced = self.links.iter().any(|link| link.known.contains(owner));
         self.registry.rename(owner, announced);

@@ -13,6 +13,7 @@ use super::records::{Owner, Owners};
 use super::registry::{Registry, Subject, Whose};
 use super::{Event, Responder};
 use crate::limits::TRANSMIT_MAX;
+use crate::log::debug;
 use crate::machine::{Transmit, TransmitBuffer};
 use crate::stats::count;
 use crate::wire::Overflow;
@@ -72,6 +73,7 @@ impl<const N: usize> Responder<N> {
                 {
                     state.set_phase(owner, Phase::Verified);
                     let id = state.id;
+                    debug!("a name is verified on interface {}", id.interface);
                     self.settle(owner);
                     self.announce(link, owner);
                     self.tell(Event::Verified { link: id, owner });

@@ -7,6 +7,9 @@
 //! ```
 //!
 //! `ts` is `last_updated` as seconds since 1970. The first five make an unsigned advert.
+//!
+//! Deviation: `manifest` is an absolute URL, although RFC 6763 §6.3 leaves host and port to SRV: the signature
+//! has to cover where the manifest is, and unsigned adverts have always been read so.
 
 use core::fmt::Write as _;
 
