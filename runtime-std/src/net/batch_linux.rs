@@ -44,14 +44,14 @@ impl Inbox {
         match family {
             Family::V4 => {
                 fill(fd, v4, octets, arrived, |a| SocketAddrV4::from(a).into())?;
-                if arrived.iter().any(Arrived::lacks_information) {
+                if arrived.iter().any(|one| one.information.is_none()) {
                     // What the kernel wrote is the room it finds the next time.
                     *v4 = headers_v4();
                 }
             }
             Family::V6 => {
                 fill(fd, v6, octets, arrived, |a| SocketAddrV6::from(a).into())?;
-                if arrived.iter().any(Arrived::lacks_information) {
+                if arrived.iter().any(|one| one.information.is_none()) {
                     *v6 = headers_v6();
                 }
             }

@@ -37,12 +37,6 @@ pub(crate) struct Arrived {
     pub(crate) len: usize,
 }
 
-impl Arrived {
-    pub(super) fn lacks_information(&self) -> bool {
-        self.information.is_none()
-    }
-}
-
 /// A UDP socket of one family.
 #[derive(Debug)]
 pub(crate) struct Socket {
