@@ -10,8 +10,9 @@ use clap::{Parser, ValueEnum};
 use phase_core::client;
 use tracing_subscriber::filter::LevelFilter;
 
-use self::print::{complain, print};
+use self::print::{NAME, print};
 use super::common::{Image, Interfaces, Logging, Printing, Trusting, seconds, start_logging};
+use super::text::complain;
 use super::trust;
 use crate::clock::Clock;
 use crate::discovery::{Discovery, Search, Until};
@@ -68,9 +69,9 @@ Output:
   the best candidate; with --json one object a line for each candidate, the
   best first, with the members url, peer_id, provider_name, channel, arch,
   version, seq, source, trust (pinned, unpinned, unsigned), accepted, reason,
-  rtt_ms, elapsed_ms and more. Candidates that were refused appear with
-  --explain: in JSON with accepted=false and the code as reason, otherwise on
-  standard error.
+  rtt_ms, elapsed_ms and more. Candidates that were refused follow with
+  accepted=false and the code as reason; without --json they are told on
+  standard error, with --explain.
 
 Trust:
   Without --trust every provider whose own signature is right is accepted and
@@ -100,7 +101,7 @@ pub fn run(arguments: &Arguments, clock: Clock) -> Exit {
     start_logging(arguments.logging, LevelFilter::WARN);
     let trust = match trust::load(&arguments.trusting.trust) {
         Ok(trust) => trust,
-        Err(error) => return complain(Exit::Usage, &error),
+        Err(error) => return complain(NAME, Exit::Usage, &error),
     };
     let search = Search {
         channel: arguments.image.channel.clone(),
@@ -112,7 +113,7 @@ pub fn run(arguments: &Arguments, clock: Clock) -> Exit {
     };
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => return complain(Exit::Internal, &error),
+        Err(error) => return complain(NAME, Exit::Internal, &error),
     };
     runtime.block_on(discover(arguments, search, clock))
 }
@@ -121,7 +122,7 @@ async fn discover(arguments: &Arguments, search: Search, clock: Clock) -> Exit {
     let wanted = print::Wanted::of(&search);
     let mut discovery = match Discovery::open(search, clock) {
         Ok(discovery) => discovery,
-        Err(error) => return complain(Exit::Internal, &error),
+        Err(error) => return complain(NAME, Exit::Internal, &error),
     };
     if arguments.trusting.insecure && !arguments.printing.quiet {
         tracing::warn!(

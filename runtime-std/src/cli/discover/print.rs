@@ -1,6 +1,6 @@
 //! The result of one discovery: standard output, hints, and the exit status.
 
-use std::fmt::{Display, Write as _};
+use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::time::Duration;
 
@@ -10,8 +10,12 @@ use phase_core::wire::trust::Mode;
 
 use super::report::{COLUMNS, HEADINGS, Report};
 use crate::cli::common::Printing;
+use crate::cli::text::{complain, say};
 use crate::discovery::{Discovery, Search};
 use crate::exit::Exit;
+
+/// The command's name, before what it complains of.
+pub(super) const NAME: &str = "phase-discover";
 
 /// What was looked for, for messages.
 #[derive(Clone, Debug)]
@@ -31,17 +35,6 @@ impl Wanted {
     }
 }
 
-/// Says what went wrong on standard error.
-pub(super) fn complain(exit: Exit, what: &dyn Display) -> Exit {
-    say(&format!("phase-discover: {what}"));
-    exit
-}
-
-/// Writes a line to standard error; when that is closed, nobody listens.
-pub(super) fn say(line: &str) {
-    let _ = io::stderr().write_all(format!("{line}\n").as_bytes());
-}
-
 /// Prints all candidates and decides how the command ends.
 pub(super) fn print(
     discovery: &Discovery,
@@ -57,10 +50,10 @@ pub(super) fn print(
     let accepted: Vec<&Report> = reports.iter().filter(|report| report.accepted).collect();
     let refused: Vec<&Report> = reports.iter().filter(|report| !report.accepted).collect();
     let text = if printing.json {
-        let shown = accepted.iter().chain(refused.iter().filter(|_| printing.explain));
+        let shown = accepted.iter().chain(&refused);
         match shown.map(|report| report.to_json()).collect::<Result<Vec<_>, _>>() {
             Ok(lines) => lines.iter().fold(String::new(), |text, line| text + line + "\n"),
-            Err(error) => return complain(Exit::Internal, &error),
+            Err(error) => return complain(NAME, Exit::Internal, &error),
         }
     } else if printing.quiet {
         accepted
@@ -96,6 +89,7 @@ pub(super) fn write(text: &str) -> Option<Exit> {
         Ok(()) => None,
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Some(Exit::Success),
         Err(error) => Some(complain(
+            NAME,
             Exit::Internal,
             &format_args!("cannot write to standard output: {error}"),
         )),

@@ -8,9 +8,10 @@ use phase_core::client::{CandidateId, Event};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::sleep;
 
-use super::print::{Wanted, complain, complain_nothing_found, explain, hint_to_pin, say, write};
+use super::print::{NAME, Wanted, complain_nothing_found, explain, hint_to_pin, write};
 use super::report::{Happening, Report};
 use crate::cli::common::Printing;
+use crate::cli::text::{complain, say};
 use crate::discovery::Discovery;
 use crate::exit::Exit;
 
@@ -23,7 +24,7 @@ pub(super) async fn run(
 ) -> Exit {
     let signals = [SignalKind::interrupt(), SignalKind::terminate()].map(signal);
     let [Ok(mut interrupt), Ok(mut terminate)] = signals else {
-        return complain(Exit::Internal, &"cannot wait for signals");
+        return complain(NAME, Exit::Internal, &"cannot wait for signals");
     };
     let over = async {
         match limit {
@@ -53,7 +54,7 @@ pub(super) async fn run(
         // Stopped by its user, who has seen what there was.
         (true, ..) | (.., None) => Exit::Success,
         (false, true, Some(_)) => {
-            complain(Exit::NoneAcceptable, &"found, but none acceptable; --explain shows why")
+            complain(NAME, Exit::NoneAcceptable, &"found, but none acceptable; --explain shows why")
         }
         (false, false, Some(limit)) => complain_nothing_found(discovery, wanted, limit),
     }
@@ -114,7 +115,7 @@ impl Watch<'_> {
         if self.printing.json {
             return match report.to_json() {
                 Ok(json) => write(&(json + "\n")),
-                Err(error) => Some(complain(Exit::Internal, &error)),
+                Err(error) => Some(complain(NAME, Exit::Internal, &error)),
             };
         }
         let happening = happening.as_str();
