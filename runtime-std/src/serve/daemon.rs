@@ -1,5 +1,6 @@
 //! The daemon's loop: one event at a time, from the network, the artifacts, the clock, signals and questions.
 
+use std::collections::BTreeMap;
 use std::future::pending;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -53,6 +54,11 @@ pub(super) struct Daemon {
     pub(super) ready: bool,
     pub(super) warnings: Vec<Warning>,
     pub(super) unreadable: Option<String>,
+    /// Images that are whole and could not be published; tried again at every look, at most a minute later.
+    pub(super) unpublished: BTreeMap<ImageId, (Image, String)>,
+    /// Images of which a file could not be read at the last look.
+    pub(super) unhashed: BTreeMap<ImageId, String>,
+    pub(super) unhashed_now: BTreeMap<ImageId, String>,
     pub(super) not_saved: Option<String>,
     pub(super) bad_clock: Option<String>,
 }
@@ -273,7 +279,7 @@ impl Daemon {
                 tracing::error!("{error}; nothing is served until it can be read");
                 self.unreadable = Some(error.to_string());
             }
-            Change::NotHashed(id, error) => tracing::error!("{id}: not served: {error}"),
+            Change::NotHashed(id, error) => self.not_hashed(id, error.to_string()),
             Change::NotWatched(error) => {
                 tracing::warn!("changes are noticed within a minute only: {error}");
             }
@@ -285,7 +291,17 @@ impl Daemon {
         Turn::GoOn
     }
 
+    fn not_hashed(&mut self, id: ImageId, error: String) {
+        if self.unhashed.get(&id) != Some(&error) {
+            tracing::error!("{id}: not served: {error}");
+        }
+        self.unhashed_now.insert(id, error);
+    }
+
     fn looked(&mut self, images: usize) {
+        self.unhashed = std::mem::take(&mut self.unhashed_now);
+        let waiting: Vec<_> = self.unpublished.values().map(|(image, _)| image.clone()).collect();
+        waiting.into_iter().for_each(|image| self.publish(image));
         if self.ready {
             return;
         }
@@ -314,8 +330,16 @@ impl Daemon {
         }
         let id = image.id.clone();
         match self.make(&image) {
-            Ok(manifest) => self.offer(image, manifest),
-            Err(error) => tracing::error!("{id}: not served: {error}"),
+            Ok(manifest) => {
+                self.unpublished.remove(&id);
+                self.offer(image, manifest);
+            }
+            Err(error) => {
+                if self.unpublished.get(&id).is_none_or(|(_, before)| *before != error) {
+                    tracing::error!("{id}: not served: {error}");
+                }
+                self.unpublished.insert(id, (image, error));
+            }
         }
     }
 
@@ -323,8 +347,11 @@ impl Daemon {
         let now = clock::unix_time();
         self.saved.check_clock(now).map_err(|error| error.to_string())?;
         let id = image.id.to_string();
+        let before = self.saved.images.get(&id).cloned().unwrap_or_default();
         let (version, is_new) = self.saved.manifest_version(now, &id, manifests::content(image));
         if is_new && !self.save() {
+            // A version that is not on the disk was not given out.
+            self.saved.images.insert(id, before);
             return Err("its manifest version cannot be saved".into());
         }
         self.signer.make(image, version, now).map_err(|error| error.to_string())
@@ -364,6 +391,7 @@ impl Daemon {
                 tracing::info!("withdrawing {id} until it is whole: a file is being rewritten")
             }
         }
+        self.unpublished.remove(id);
         let now = self.clock.now();
         self.shared.catalog.remove(now, id, self.keep());
         if let (Ok(channel), Ok(arch)) = (Channel::new(&id.channel), Arch::canonical(&id.arch)) {

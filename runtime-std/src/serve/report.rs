@@ -110,6 +110,10 @@ impl Daemon {
         problems.extend(self.unreadable.clone());
         problems.extend(self.not_saved.clone());
         problems.extend(self.bad_clock.clone());
+        let unpublished = self.unpublished.iter().map(|(id, (_, error))| (id, error));
+        for (id, error) in self.unhashed.iter().chain(unpublished) {
+            problems.push(format!("{id} is not served: {error}"));
+        }
         if self.driver.is_some() && self.provider.links().next().is_none() {
             problems.push(
                 "no interface to announce on: connect one, or name it with --interface".into(),

@@ -1,5 +1,6 @@
 //! Starting the daemon: everything that can fail before anything is announced.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -148,6 +149,9 @@ pub async fn run(settings: Settings, flags: Flags, config: Option<PathBuf>) -> R
         ready: false,
         warnings: Vec::new(),
         unreadable: None,
+        unpublished: BTreeMap::new(),
+        unhashed: BTreeMap::new(),
+        unhashed_now: BTreeMap::new(),
         not_saved: None,
         bad_clock: None,
     };

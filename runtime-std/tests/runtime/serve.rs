@@ -287,6 +287,29 @@ fn once_prints_what_would_be_announced_and_fails_on_what_is_ignored() {
 }
 
 #[test]
+fn a_state_directory_that_cannot_be_written_is_a_problem_until_it_can() {
+    let lab = Lab::new(&[]);
+    let mut provider = lab.serve(&[]);
+    wait_for(&mut provider, "nothing to serve");
+    // What is to be replaced is a directory: even root cannot write that.
+    fs::create_dir(lab.path("state/state.bin")).unwrap();
+    lab.write("stable/arm64/vmlinuz", "kernel");
+    wait_for(&mut provider, "stable/arm64: not served: its manifest version cannot be saved");
+    let status = lab.status();
+    let problems = status["problems"].to_string();
+    assert!(
+        problems.contains("cannot write") && problems.contains("stable/arm64 is not served"),
+        "{problems}"
+    );
+    assert_eq!(lab.run(&["status"]).code(), 1);
+    fs::remove_dir(lab.path("state/state.bin")).unwrap();
+    assert_eq!(lab.run(&["reload"]).code(), 0);
+    wait_for(&mut provider, "serving stable/arm64");
+    assert_eq!(lab.status()["problems"], serde_json::json!([]));
+    assert_eq!(provider.terminate().unwrap().code(), 0);
+}
+
+#[test]
 fn other_hosts_find_what_comes_and_lose_what_goes() {
     let lan = Lan::pair().unwrap();
     let lab = Lab::new(&["stable/arm64/vmlinuz"]);
