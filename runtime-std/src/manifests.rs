@@ -44,6 +44,9 @@ pub enum Error {
         "{0} release keys; a manifest has room for {SIGNATURES_PER_MANIFEST} signatures: move some away"
     )]
     TooManyKeys(usize),
+    /// A key was given more than once.
+    #[error("{0} was given twice; verifiers count a key once")]
+    SameKeyTwice(PeerId),
     /// A key file.
     #[error(transparent)]
     Key(#[from] key::Error),
@@ -86,6 +89,23 @@ impl Signer {
         })
     }
 
+    /// These keys, whoever's they are.
+    ///
+    /// # Errors
+    /// When there are more than a manifest has room for, or one is there twice.
+    pub fn of(first: SecretKey, others: Vec<SecretKey>) -> Result<Self, Error> {
+        let signer = Self { first, others, single_key: false };
+        let keys: Vec<_> = signer.keys().collect();
+        if keys.len() > SIGNATURES_PER_MANIFEST {
+            return Err(Error::TooManyKeys(keys.len()));
+        }
+        let twice = keys.iter().enumerate().find(|(n, key)| keys[..*n].contains(key));
+        match twice {
+            Some((_, key)) => Err(Error::SameKeyTwice(*key)),
+            None => Ok(signer),
+        }
+    }
+
     /// Whether the node's own key signs.
     #[must_use]
     pub const fn is_single_key(&self) -> bool {
@@ -97,7 +117,7 @@ impl Signer {
         std::iter::once(&self.first).chain(&self.others).map(SecretKey::peer_id)
     }
 
-    /// Makes and signs the manifest of `image` at `now`.
+    /// Makes and signs the manifest of `image` at `now`, to be used for `lifetime` seconds.
     ///
     /// # Errors
     /// When the image cannot be described within the format's limits.
@@ -106,12 +126,13 @@ impl Signer {
         image: &Image,
         manifest_version: u64,
         now: UnixTime,
+        lifetime: u64,
     ) -> Result<Manifest, Error> {
         let (channel, arch) = (Channel::new(&image.id.channel)?, Arch::canonical(&image.id.arch)?);
         let version = Version::new(&image.version)?;
         let artifacts: Vec<_> = image.artifacts.iter().filter_map(draft).collect();
         let cmdline = cmdline(image).map_err(Error::Cmdline)?;
-        let expires_at = now.plus(LIFETIME);
+        let expires_at = now.plus(lifetime);
         let draft = Draft {
             manifest_version,
             channel: &channel,
@@ -248,7 +269,7 @@ mod tests {
         let signer = Signer::load(&state, &node).unwrap();
         assert!(signer.is_single_key());
         let (_root, image) = image(&WHOLE);
-        let manifest = signer.make(&image, 7, NOW).unwrap();
+        let manifest = signer.make(&image, 7, NOW, LIFETIME).unwrap();
         assert_eq!(check(&manifest.document, &format!("provider {}", node.peer_id())), Ok(1));
         let other = key::generate().unwrap();
         assert!(check(&manifest.document, &format!("provider {}", other.peer_id())).is_err());
@@ -265,7 +286,7 @@ mod tests {
         let signer = Signer::load(&state, &node).unwrap();
         assert!(!signer.is_single_key());
         let (_root, image) = image(&WHOLE);
-        let document = signer.make(&image, 7, NOW).unwrap().document;
+        let document = signer.make(&image, 7, NOW, LIFETIME).unwrap().document;
         let [a, b] = release.each_ref().map(|secret| secret.peer_id().key_id().to_string());
         assert_eq!(
             check(&document, &format!("release {a}\nrelease {b}\nthreshold stable 2")),
@@ -279,7 +300,7 @@ mod tests {
         let signer = Signer { first: key::generate().unwrap(), others: vec![], single_key: true };
         for text in ["console=\u{1b}[2J", "\u{fc}ber"] {
             let (_root, image) = image(&[("vmlinuz", "k"), ("cmdline", text)]);
-            let document = signer.make(&image, 1, NOW).unwrap().document;
+            let document = signer.make(&image, 1, NOW, LIFETIME).unwrap().document;
             assert!(!document.windows(7).any(|w| w == b"cmdline"), "{text:?}");
         }
     }

@@ -6,7 +6,7 @@
 //! ```
 //!
 //! [`scan`] looks, [`settle`] waits until nobody writes, [`hash`] digests through open files, [`watch`] hears of
-//! changes, and [`keeper`] ties them into a stream of [`keeper::Change`]s.
+//! changes, and [`keeper`] ties them into a stream of [`keeper::Change`]s; [`once`] takes a single image.
 //!
 //! What is never published: a file somebody still writes, anything that is not a regular file, and anything whose
 //! real path lies outside DIR (a symbolic link is followed only when it stays inside).
@@ -18,6 +18,7 @@
 
 pub mod hash;
 pub mod keeper;
+pub mod once;
 pub mod scan;
 pub mod settle;
 pub mod version;

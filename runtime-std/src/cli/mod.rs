@@ -5,6 +5,7 @@ pub mod discover;
 pub mod fetch;
 pub mod provider;
 mod provider_key;
+mod provider_manifest;
 mod provider_status;
 pub mod text;
 pub mod trust;

@@ -12,7 +12,7 @@ use tracing_subscriber::filter::LevelFilter;
 
 use super::common::{LogFormat, Logging, start_logging};
 use super::text::Escaped;
-use super::{provider_key as key, provider_status as status};
+use super::{provider_key as key, provider_manifest as manifest, provider_status as status};
 use crate::config::file::File;
 use crate::config::settings::{AdvertiseUrl, Flags, Settings};
 use crate::config::{self, EXAMPLE};
@@ -46,6 +46,9 @@ enum Command {
     /// Keys: the node's identity, and release keys that sign manifests.
     #[command(subcommand)]
     Key(key::Command),
+    /// Manifests, without serving: make, sign once more, and show them.
+    #[command(subcommand)]
+    Manifest(manifest::Command),
     /// The configuration file.
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -145,6 +148,11 @@ impl Failure {
         Self { exit: Exit::Usage, text: format!("{error}") }
     }
 
+    /// A manifest is not what it should be.
+    pub(super) fn verification(error: impl std::fmt::Display) -> Self {
+        Self { exit: Exit::VerificationFailed, text: format!("{error}") }
+    }
+
     /// Something of the system or the program.
     pub(super) fn internal(error: impl std::fmt::Display) -> Self {
         Self { exit: Exit::Internal, text: format!("{error}") }
@@ -187,6 +195,7 @@ pub fn main() -> Exit {
         Command::List(query) => status::list(&query),
         Command::Reload(place) => status::reload(&place),
         Command::Key(command) => key::run(command),
+        Command::Manifest(command) => manifest::run(&command),
         Command::Config(command) => run_config(command),
     };
     match outcome {

@@ -125,15 +125,20 @@ fn document(source: &str) -> Result<(Vec<u8>, Option<Url>), (Exit, String)> {
             .map(|document| (document, Some(url)))
             .map_err(|error| (error.exit(), error.to_string()));
     }
-    let read = if source == "-" { read(io::stdin()) } else { File::open(source).and_then(read) };
-    read.map(|document| (document, None))
+    read(source)
+        .map(|document| (document, None))
         .map_err(|error| (Exit::Usage, format!("{source}: {error}")))
 }
 
-/// Reads no more than shows that it is too long.
-fn read(from: impl io::Read) -> io::Result<Vec<u8>> {
+/// Reads a file, or `-` for standard input, but no more than shows that it is too long.
+pub(super) fn read(source: &str) -> io::Result<Vec<u8>> {
     let mut document = Vec::new();
-    from.take(MANIFEST_MAX as u64 + 1).read_to_end(&mut document)?;
+    let limit = MANIFEST_MAX as u64 + 1;
+    if source == "-" {
+        io::stdin().take(limit).read_to_end(&mut document)?;
+    } else {
+        File::open(source)?.take(limit).read_to_end(&mut document)?;
+    }
     Ok(document)
 }
 
@@ -147,20 +152,22 @@ struct Claim {
     arch: String,
 }
 
+/// The channel and architecture that a manifest claims to be for, where it does.
+pub(super) fn claim(document: &[u8]) -> (Option<Channel>, Option<Arch>) {
+    let claim: Claim = serde_json::from_slice(document).unwrap_or_default();
+    (claim.channel.parse().ok(), Arch::canonical(&claim.arch).ok())
+}
+
 fn image(
     document: Vec<u8>,
     url: Option<&Url>,
     store: &Trust,
     arguments: &Arguments,
 ) -> Result<Image, manifest::Error> {
-    let claim: Claim = serde_json::from_slice(&document).unwrap_or_default();
-    let channel = arguments
-        .channel
-        .clone()
-        .or_else(|| claim.channel.parse().ok())
-        .unwrap_or_else(super::common::default_channel);
-    let arch = arguments.arch.clone().or_else(|| Arch::canonical(&claim.arch).ok());
-    let arch = arch.unwrap_or_else(super::common::own_arch);
+    let (channel, arch) = claim(&document);
+    let channel = arguments.channel.clone().or(channel);
+    let channel = channel.unwrap_or_else(super::common::default_channel);
+    let arch = arguments.arch.clone().or(arch).unwrap_or_else(super::common::own_arch);
     let policy = Policy {
         channel: &channel,
         arch: &arch,
@@ -184,17 +191,39 @@ struct FileReport {
     reason: Option<String>,
 }
 
+/// What a manifest is for.
+#[derive(Debug, Serialize)]
+pub(super) struct Head {
+    pub(super) channel: String,
+    pub(super) arch: String,
+    pub(super) version: Option<String>,
+    pub(super) manifest_version: u64,
+    pub(super) created_at: Option<String>,
+    pub(super) expires_at: Option<String>,
+    pub(super) digest: String,
+}
+
+impl Head {
+    pub(super) fn of(image: &Image) -> Self {
+        let time = |time| unix_time::encode(time).map(|text| text.to_string());
+        Self {
+            channel: image.channel.to_string(),
+            arch: image.arch.to_string(),
+            version: image.version.as_ref().map(ToString::to_string),
+            manifest_version: image.manifest_version,
+            created_at: time(image.created_at),
+            expires_at: time(image.expires_at),
+            digest: image.digest.to_string(),
+        }
+    }
+}
+
 /// A manifest that passed.
 #[derive(Debug, Serialize)]
 struct Report {
     verified: bool,
-    channel: String,
-    arch: String,
-    version: Option<String>,
-    manifest_version: u64,
-    created_at: Option<String>,
-    expires_at: Option<String>,
-    digest: String,
+    #[serde(flatten)]
+    head: Head,
     signed_by: Vec<String>,
     files: Vec<FileReport>,
 }
@@ -211,16 +240,9 @@ fn report(image: &Image, arguments: &Arguments) -> Exit {
     let files =
         arguments.artifacts.as_deref().map(|directory| files(image, directory)).unwrap_or_default();
     let verified = files.iter().all(|file| file.verified);
-    let time = |time| unix_time::encode(time).map(|text| text.to_string());
     let report = Report {
         verified,
-        channel: image.channel.to_string(),
-        arch: image.arch.to_string(),
-        version: image.version.as_ref().map(ToString::to_string),
-        manifest_version: image.manifest_version,
-        created_at: time(image.created_at),
-        expires_at: time(image.expires_at),
-        digest: image.digest.to_string(),
+        head: Head::of(image),
         signed_by: image.signed_by.iter().map(|key| key.key_id().to_string()).collect(),
         files,
     };
@@ -232,12 +254,13 @@ fn report(image: &Image, arguments: &Arguments) -> Exit {
     if arguments.json {
         print_json(&report);
     } else if verified {
-        let version = report.version.as_deref().unwrap_or("-");
+        let head = &report.head;
+        let version = head.version.as_deref().unwrap_or("-");
         print_line(&format!(
             "verified {} {} version {version} manifest {} signed by {}",
-            report.channel,
-            report.arch,
-            report.manifest_version,
+            head.channel,
+            head.arch,
+            head.manifest_version,
             report.signed_by.join(" ")
         ));
         report.files.iter().filter_map(|file| file.path.as_deref()).for_each(|path| {

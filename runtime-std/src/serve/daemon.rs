@@ -354,7 +354,9 @@ impl Daemon {
             self.saved.images.insert(id, before);
             return Err("its manifest version cannot be saved".into());
         }
-        self.signer.make(image, version, now).map_err(|error| error.to_string())
+        self.signer
+            .make(image, version, now, manifests::LIFETIME)
+            .map_err(|error| error.to_string())
     }
 
     fn offer(&mut self, image: Image, manifest: Manifest) {

@@ -14,7 +14,7 @@ mod manager;
 mod report;
 mod start;
 
-pub use start::{Error, Rehearsal, rehearse, run};
+pub use start::{Error, Rehearsal, rehearse, run, sign_once};
 
 use tokio::sync::{mpsc, oneshot};
 

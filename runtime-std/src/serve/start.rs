@@ -15,12 +15,13 @@ use tokio::sync::mpsc;
 use super::daemon::Daemon;
 use super::manager::Manager;
 use super::{Ask, QUESTIONS, ask_status, control};
+use crate::artifacts::Image;
 use crate::artifacts::keeper::{Change, Keeper, StartError};
 use crate::artifacts::warning::Warning;
 use crate::clock::{self, Clock};
 use crate::config::settings::{Flags, Settings};
 use crate::driver::{Driver, NetOptions};
-use crate::http::catalog::Catalog;
+use crate::http::catalog::{Catalog, Manifest};
 use crate::http::counters::Counters;
 use crate::http::server::{self, Server};
 use crate::http::{AskStatus, Shared};
@@ -83,8 +84,8 @@ struct Base {
     signer: Signer,
 }
 
-fn open_state(settings: &Settings) -> Result<Base, Error> {
-    let state = StateDir::open(settings.state_dir.clone())?;
+fn open_state(directory: PathBuf) -> Result<Base, Error> {
+    let state = StateDir::open(directory)?;
     let lock = state.lock()?;
     let (key, made) = key::load_or_create(&state)?;
     if made {
@@ -105,7 +106,7 @@ fn open_state(settings: &Settings) -> Result<Base, Error> {
 /// When it cannot be started.
 pub async fn run(settings: Settings, flags: Flags, config: Option<PathBuf>) -> Result<(), Error> {
     let clock = Clock::start();
-    let base = open_state(&settings)?;
+    let base = open_state(settings.state_dir.clone())?;
     let listener = server::listen(settings.listen)?;
     let (tell, changes) = mpsc::unbounded_channel();
     let expected = settings.channels.clone();
@@ -266,7 +267,7 @@ pub struct Rehearsal {
 /// # Errors
 /// When the daemon would not start.
 pub fn rehearse(settings: &Settings) -> Result<Rehearsal, Error> {
-    let mut base = open_state(settings)?;
+    let mut base = open_state(settings.state_dir.clone())?;
     let (tell, changes) = std::sync::mpsc::channel();
     let expected = settings.channels.clone();
     let tell = move |change| tell.send(change).is_ok();
@@ -279,7 +280,7 @@ pub fn rehearse(settings: &Settings) -> Result<Rehearsal, Error> {
                 let id = image.id.to_string();
                 let content = manifests::content(&image);
                 let (version, _) = base.saved.manifest_version(now, &id, content);
-                match base.signer.make(&image, version, now) {
+                match base.signer.make(&image, version, now, manifests::LIFETIME) {
                     Ok(manifest) => found.images.push(format!(
                         "{id}\t{}\tmanifest {version}\t{} octets\t{} files",
                         image.version,
@@ -298,4 +299,28 @@ pub fn rehearse(settings: &Settings) -> Result<Rehearsal, Error> {
         }
     }
     Ok(found)
+}
+
+/// Signs the manifest of `image` as the daemon with this state would, and remembers its version. Tells whether the
+/// node's own key signed.
+///
+/// # Errors
+/// When the daemon would not sign, or runs: it signs itself then.
+pub fn sign_once(
+    directory: PathBuf,
+    image: &Image,
+    lifetime: u64,
+) -> Result<(Manifest, bool), Error> {
+    let mut base = open_state(directory)?;
+    let now = clock::unix_time();
+    let content = manifests::content(image);
+    let (version, is_new) = base.saved.manifest_version(now, &image.id.to_string(), content);
+    if is_new {
+        base.saved.store(&base.state).map_err(|error| {
+            let path = base.state.saved_file();
+            io::Error::new(error.kind(), format!("cannot write {}: {error}", path.display()))
+        })?;
+    }
+    let manifest = base.signer.make(image, version, now, lifetime)?;
+    Ok((manifest, base.signer.is_single_key()))
 }

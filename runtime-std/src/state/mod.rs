@@ -11,9 +11,9 @@
 pub mod key;
 pub mod saved;
 
-use std::fs::{DirBuilder, File, TryLockError};
+use std::fs::{DirBuilder, File, Permissions, TryLockError};
 use std::io::{self, Write as _};
-use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 /// Why the state directory cannot be used.
@@ -129,6 +129,17 @@ pub fn create_file(path: &Path, content: &[u8]) -> io::Result<()> {
     sync_directory(path)
 }
 
+/// As [`replace_file`], but readable by everybody.
+///
+/// # Errors
+/// As the file system says; the old content is untouched then.
+pub fn replace_public_file(path: &Path, content: &[u8]) -> io::Result<()> {
+    let file = write_beside(path, content)?;
+    file.as_file().set_permissions(Permissions::from_mode(0o644))?;
+    file.persist(path).map_err(|error| error.error)?;
+    sync_directory(path)
+}
+
 fn directory_of(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."))
 }
@@ -149,7 +160,6 @@ fn sync_directory(path: &Path) -> io::Result<()> {
 mod tests {
     use super::*;
     use std::fs;
-    use std::os::unix::fs::PermissionsExt as _;
 
     #[test]
     fn one_directory_serves_one_daemon_at_a_time() {

@@ -3,5 +3,6 @@
 mod discover;
 mod driver;
 mod echo;
+mod manifest;
 mod publisher;
 mod serve;

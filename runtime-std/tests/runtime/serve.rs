@@ -11,24 +11,24 @@ use phase_tests::netns::Lan;
 use phase_tests::process::{Finished, Process, Stream};
 use serde_json::Value;
 
-const PROVIDER: &str = env!("CARGO_BIN_EXE_phase-provider");
+pub(crate) const PROVIDER: &str = env!("CARGO_BIN_EXE_phase-provider");
 
 /// A provider's directories.
-struct Lab(tempfile::TempDir);
+pub(crate) struct Lab(tempfile::TempDir);
 
 impl Lab {
-    fn new(files: &[&str]) -> Self {
+    pub(crate) fn new(files: &[&str]) -> Self {
         let lab = Self(tempfile::tempdir().unwrap());
         fs::create_dir(lab.path("artifacts")).unwrap();
         files.iter().for_each(|file| lab.write(file, "content"));
         lab
     }
 
-    fn path(&self, name: &str) -> String {
+    pub(crate) fn path(&self, name: &str) -> String {
         self.0.path().join(name).to_str().unwrap().to_owned()
     }
 
-    fn write(&self, file: &str, content: &str) {
+    pub(crate) fn write(&self, file: &str, content: &str) {
         let path = self.0.path().join("artifacts").join(file);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, content).unwrap();
@@ -41,7 +41,7 @@ impl Lab {
     }
 
     /// A command of the provider with this lab's state.
-    fn run(&self, arguments: &[&str]) -> Finished {
+    pub(crate) fn run(&self, arguments: &[&str]) -> Finished {
         let mut command = Command::new(PROVIDER);
         command.args(arguments).args(["--state-dir", &self.path("state")]);
         end(command)
@@ -54,7 +54,7 @@ impl Lab {
     }
 
     /// Serves on a free port of loopback without mDNS.
-    fn serve(&self, more: &[&str]) -> Process {
+    pub(crate) fn serve(&self, more: &[&str]) -> Process {
         let mut command = Command::new(PROVIDER);
         command.args(self.serve_arguments()).args(["--no-mdns", "--listen", "127.0.0.1:0"]);
         Process::spawn({
@@ -70,15 +70,15 @@ impl Lab {
     }
 }
 
-fn end(command: Command) -> Finished {
+pub(crate) fn end(command: Command) -> Finished {
     Process::spawn(command).unwrap().wait(GENEROUS).unwrap()
 }
 
-fn wait_for(process: &mut Process, text: &str) -> String {
+pub(crate) fn wait_for(process: &mut Process, text: &str) -> String {
     process.wait_for_line(Stream::Stderr, |line| line.contains(text)).unwrap()
 }
 
-fn check_failure(finished: &Finished, code: i32, text: &str) {
+pub(crate) fn check_failure(finished: &Finished, code: i32, text: &str) {
     assert_eq!(finished.code(), code, "{finished:?}");
     assert!(finished.stderr.contains(text), "{text:?} in {}", finished.stderr);
     assert_eq!(finished.stdout, "");
