@@ -155,7 +155,9 @@ fn load_row(
     resident: u64,
 ) -> Vec<String> {
     let answers = number(result, "answers");
-    let each = |total: f64| if answers > 0.0 { total / answers } else { f64::NAN };
+    let each = |total: f64| {
+        if answers > 0.0 { format!("{:.1}", total / answers) } else { "-".to_owned() }
+    };
     let rate = answers / number(result, "elapsed_s");
     let row = vec![
         responder.name().to_owned(),
@@ -163,8 +165,8 @@ fn load_row(
         format!("{rate:.0}"),
         format!("{:.2} %", 100.0 * number(result, "lost") / number(result, "sent").max(1.0)),
         number(result, "multicast").to_string(),
-        format!("{:.0}", each(number(result, "octets"))),
-        format!("{:.1}", each(used.as_secs_f64() * 1e6)),
+        each(number(result, "octets")),
+        each(used.as_secs_f64() * 1e6),
         format!("{:.1}", resident as f64 / 1024.0),
     ];
     println!("    {}", row.join("  "));

@@ -14,18 +14,14 @@ use crate::Error;
 /// # Errors
 /// When a program does not tell its version.
 pub(super) fn text() -> Result<String, Error> {
-    let mut text = String::from("Conditions: ");
-    let cores = thread::available_parallelism().map_or(0, usize::from);
+    let mut text = String::new();
     // Writing into a String cannot fail.
     let _ = writeln!(
         text,
-        "{}; {}, {cores} cores shared by both ends; Linux {}; {}; release build. Peers: {}; mdns-sd {}; \
-         edge-mdns {}; {}; bonjour-service {}. Two network namespaces on one veth pair, IPv4 and IPv6, no \
-         loss. Ratios within one run count; the same figures of another run or machine do not compare.",
-        said("date", &["-u", "+%Y-%m-%d %H:%M UTC"])?,
-        processor(),
-        said("uname", &["-r"])?,
-        said("rustc", &["--version"])?,
+        "Conditions: {}; both ends on that machine. Peers: {}; mdns-sd {}; edge-mdns {}; {}; bonjour-service \
+         {}. Two network namespaces on one veth pair, IPv4 and IPv6, no loss. Ratios within one run count; \
+         the same figures of another run or machine do not compare.",
+        machine()?,
         said("avahi-daemon", &["--version"])?,
         locked_version("mdns-sd"),
         locked_version("edge-mdns"),
@@ -33,6 +29,21 @@ pub(super) fn text() -> Result<String, Error> {
         npm_version(),
     );
     Ok(text)
+}
+
+/// The time, the machine and the compiler.
+///
+/// # Errors
+/// When a program does not tell its version.
+pub(super) fn machine() -> Result<String, Error> {
+    Ok(format!(
+        "{}; {}, {} shared cores; Linux {}; {}; release build",
+        said("date", &["-u", "+%Y-%m-%d %H:%M UTC"])?,
+        processor(),
+        thread::available_parallelism().map_or(0, usize::from),
+        said("uname", &["-r"])?,
+        said("rustc", &["--version"])?,
+    ))
 }
 
 fn said(program: &str, arguments: &[&str]) -> Result<String, Error> {

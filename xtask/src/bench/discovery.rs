@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
+use std::thread;
 use std::time::Duration;
 
 use phase_tests::deadline;
@@ -28,6 +29,9 @@ const PAIRS: &[(Client, Responder)] = &[
     (Client::Peer(Peer::Zeroconf), Responder::Peer(Peer::Zeroconf)),
     (Client::Peer(Peer::Zeroconf), OURS),
 ];
+
+/// RFC 6762 §6: a record is multicast once a second at most; who asks sooner measures that rule.
+const BETWEEN_MULTICASTS: Duration = Duration::from_millis(1200);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Client {
@@ -70,7 +74,14 @@ fn measure_pair(
     here.namespace.ip(&["route", "replace", "224.0.0.0/4", "dev", Host::INTERFACE])?;
     super::answers::wait_until_settled(here, responder)?;
     let trust = running.peer_id()?;
-    (0..client.runs(effort)).map(|_| client.time(here, trust.as_deref())).collect()
+    let mut times = Vec::new();
+    for _ in 0..client.runs(effort) {
+        if !client.asks_one_shot() {
+            thread::sleep(BETWEEN_MULTICASTS);
+        }
+        times.push(client.time(here, trust.as_deref())?);
+    }
+    Ok(times)
 }
 
 impl Client {
@@ -90,6 +101,11 @@ impl Client {
             Self::Peer(Peer::EdgeMdns) => "edge-mdns one-shot query",
             Self::Peer(Peer::Bonjour) => "bonjour-service browse",
         }
+    }
+
+    /// Whether the answer comes by unicast.
+    fn asks_one_shot(self) -> bool {
+        matches!(self, Self::Ours | Self::Peer(Peer::EdgeMdns))
     }
 
     fn runs(self, effort: Effort) -> usize {

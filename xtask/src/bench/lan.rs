@@ -46,11 +46,11 @@ pub(super) struct Effort {
 
 const FULL: Effort = Effort {
     quick_runs: 300,
-    slow_runs: 50,
+    slow_runs: 30,
     cold_runs: 20,
     starts: 5,
     legacy_queries: 1000,
-    qu_queries: 200,
+    qu_queries: 100,
     load_seconds: 5,
     idle_seconds: 60,
 };

@@ -12,8 +12,10 @@ mod numbers;
 mod report;
 mod responder;
 
+use phase_tests::process::{run as output_of, workspace_root};
+
 use crate::Error;
-use crate::steps::{cargo, command};
+use crate::steps::{cargo, step};
 
 /// What to measure.
 #[derive(Debug, clap::Args)]
@@ -28,6 +30,8 @@ enum What {
     Lan(lan::Options),
     /// Decoding and encoding DNS messages, beside other codecs.
     Codec,
+    /// The responder alone, without sockets.
+    Responder,
 }
 
 /// Runs one benchmark.
@@ -37,9 +41,21 @@ enum What {
 pub(crate) fn run(options: &Options) -> Result<(), Error> {
     match &options.what {
         What::Lan(options) => lan::run(options),
-        What::Codec => command(
-            "measure the codecs",
-            cargo(&["bench", "--locked", "-p", "phase-tests", "--bench", "codec"]),
-        ),
+        What::Codec => in_one_process("codec", "Codec"),
+        What::Responder => in_one_process("responder", "Responder without sockets"),
     }
+}
+
+/// Runs `tests/benches/NAME.rs` and writes what it prints.
+fn in_one_process(name: &str, title: &str) -> Result<(), Error> {
+    let printed = step(&format!("measure the {name}"), || {
+        let mut bench = cargo(&["bench", "--quiet", "--locked", "-p", "phase-tests"]);
+        bench.args(["--bench", name]);
+        Ok(output_of(bench)?)
+    })?;
+    println!("{printed}");
+    let conditions = conditions::machine()?;
+    let text =
+        format!("### {title}\n\nConditions: {conditions}.\n\n```text\n{}\n```\n", printed.trim());
+    report::write_section(&workspace_root().join("BENCHMARKS.md"), &format!("bench {name}"), &text)
 }
