@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use phase_tests::deadline;
@@ -20,6 +21,9 @@ pub(super) const KIND: &str = "_phase-image._tcp";
 pub(super) const CHANNEL: &str = "stable";
 /// See [`CHANNEL`].
 pub(super) const ARCHITECTURE: &str = "arm64";
+
+/// Longer than the provider waits after the last change of an image.
+const LAIN: Duration = Duration::from_secs(1);
 
 /// A responder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,6 +127,8 @@ fn start_ours(namespace: &Namespace) -> Result<Running, Error> {
     fs::create_dir_all(&image).map_err(failed)?;
     fs::write(image.join("vmlinuz"), [0x5a; 65_536]).map_err(failed)?;
     fs::write(image.join("version"), "2026.1\n").map_err(failed)?;
+    // An image that somebody may still be copying is not announced; this one has lain there.
+    thread::sleep(LAIN);
     let mut serve = namespace.command(program("phase-provider"));
     serve.args(["serve", "--name", "bench", "--listen", "0.0.0.0:8080", "--artifacts"]);
     serve.arg(directory.path().join("artifacts"));
