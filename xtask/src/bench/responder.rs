@@ -133,8 +133,6 @@ fn start_ours(namespace: &Namespace) -> Result<Running, Error> {
     serve.args(["serve", "--name", "bench", "--listen", "0.0.0.0:8080", "--artifacts"]);
     serve.arg(directory.path().join("artifacts"));
     serve.arg("--state-dir").arg(directory.path().join("state"));
-    // A provider waits for files that were written just now: that is not what is measured here.
-    std::thread::sleep(Duration::from_millis(600));
     let started = deadline::now();
     Ok(Running::Ours { process: Process::spawn(serve)?, started, directory })
 }
