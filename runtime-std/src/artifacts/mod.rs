@@ -6,7 +6,8 @@
 //! ```
 //!
 //! [`scan`] looks, [`settle`] waits until nobody writes, [`hash`] digests through open files, [`watch`] hears of
-//! changes, and [`keeper`] ties them into a stream of [`keeper::Change`]s; [`once`] takes a single image.
+//! changes, and [`keeper`] ties them into a stream of [`keeper::Change`]s; [`once`] takes a single image,
+//! and [`promote`] copies one into another channel.
 //!
 //! What is never published: a file somebody still writes, anything that is not a regular file, and anything whose
 //! real path lies outside DIR (a symbolic link is followed only when it stays inside).
@@ -19,6 +20,7 @@
 pub mod hash;
 pub mod keeper;
 pub mod once;
+pub mod promote;
 pub mod scan;
 pub mod settle;
 pub mod version;

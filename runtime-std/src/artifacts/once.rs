@@ -34,16 +34,17 @@ fn because(warnings: &[Warning]) -> String {
 }
 
 /// Takes the image `id` of `root` once nobody writes it any more, with the warnings about it. `waiting` is called
-/// if that takes time.
+/// once if that takes time.
 ///
 /// # Errors
 /// [`Error`].
 pub fn take(
     root: &Path,
     id: &ImageId,
-    mut waiting: impl FnMut(),
+    waiting: impl FnOnce(),
 ) -> Result<(Image, Vec<Warning>), Error> {
     let (clock, mut settler) = (Clock::start(), Settler::default());
+    let mut waiting = Some(waiting);
     loop {
         let mut seen = scan(root)?;
         seen.images.retain(|image| image.id == *id);
@@ -55,7 +56,9 @@ pub fn take(
         };
         match observed.look_again {
             Some(pause) => {
-                waiting();
+                if let Some(waiting) = waiting.take() {
+                    waiting();
+                }
                 thread::sleep(pause);
             }
             None => return Ok((Cache::default().hash_image(found)?, seen.warnings)),

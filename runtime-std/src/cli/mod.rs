@@ -4,6 +4,7 @@ pub mod common;
 pub mod discover;
 pub mod fetch;
 pub mod provider;
+mod provider_channel;
 mod provider_key;
 mod provider_manifest;
 mod provider_status;

@@ -12,7 +12,10 @@ use tracing_subscriber::filter::LevelFilter;
 
 use super::common::{LogFormat, Logging, start_logging};
 use super::text::Escaped;
-use super::{provider_key as key, provider_manifest as manifest, provider_status as status};
+use super::{
+    provider_channel as channel, provider_key as key, provider_manifest as manifest,
+    provider_status as status,
+};
 use crate::config::file::File;
 use crate::config::settings::{AdvertiseUrl, Flags, Settings};
 use crate::config::{self, EXAMPLE};
@@ -49,6 +52,9 @@ enum Command {
     /// Manifests, without serving: make, sign once more, and show them.
     #[command(subcommand)]
     Manifest(manifest::Command),
+    /// Channels of the artifacts directory.
+    #[command(subcommand)]
+    Channel(channel::Command),
     /// The configuration file.
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -196,6 +202,7 @@ pub fn main() -> Exit {
         Command::Reload(place) => status::reload(&place),
         Command::Key(command) => key::run(command),
         Command::Manifest(command) => manifest::run(&command),
+        Command::Channel(command) => channel::run(&command),
         Command::Config(command) => run_config(command),
     };
     match outcome {

@@ -117,12 +117,7 @@ fn generate(arguments: &Generate) -> Result<Exit, Failure> {
     let settings = Settings::new(&flags, file.as_ref()).map_err(Failure::usage)?;
     let wanted = &arguments.image;
     let id = ImageId { channel: wanted.channel.to_string(), arch: wanted.arch.to_string() };
-    let mut said = false;
-    let waiting = || {
-        if !std::mem::replace(&mut said, true) {
-            say(&format!("{id}: waiting until nobody writes it"));
-        }
-    };
+    let waiting = || say(&format!("{id}: waiting until nobody writes it"));
     let taken = once::take(&settings.artifacts, &id, waiting);
     let (image, warnings) = taken.map_err(Failure::usage)?;
     warnings.iter().for_each(|warning| say(&format!("warning: {warning}")));

@@ -4,5 +4,6 @@ mod discover;
 mod driver;
 mod echo;
 mod manifest;
+mod promote;
 mod publisher;
 mod serve;
