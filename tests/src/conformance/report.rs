@@ -14,7 +14,7 @@ use crate::subject::Subject;
 const WORKERS: usize = 8;
 
 /// Labs at work at the same time when a failure is to be confirmed.
-const QUIET_WORKERS: usize = 2;
+const QUIET_WORKERS: usize = 4;
 
 /// One row against one subject.
 #[derive(Clone, Debug)]
@@ -34,7 +34,7 @@ pub struct Table {
     pub cells: Vec<Cell>,
 }
 
-/// Runs every row against every subject. A row that fails beside many others is run again beside one, and that result
+/// Runs every row against every subject. A row that fails beside many others is run again beside few, and that result
 /// counts: a busy machine is no fault of the subject.
 ///
 /// # Errors
