@@ -249,14 +249,15 @@ impl<'s> Lab<'s> {
         self.ask(Route::GROUP, &Message::ask(&question), &question, REPLY)
     }
 
-    /// Asks one question of the IPv4 group from an ephemeral port.
+    /// Asks one question of the IPv4 group from an ephemeral port, for a unicast reply.
     ///
     /// # Errors
     /// What the operating system says.
     pub fn ask_one_shot(&self, name: &Name, qtype: u16) -> Result<Option<Reply>, Error> {
         let question = Question::new(name, qtype);
         let message = Message { id: 0x4d44, ..Message::ask(&question) };
-        self.ask(Route::ONE_SHOT, &message, &question, REPLY)
+        let reply = self.ask(Route::ONE_SHOT, &message, &question, REPLY)?;
+        Ok(reply.filter(|reply| !reply.heard.is_multicast()))
     }
 }
 

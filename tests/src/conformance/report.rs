@@ -11,10 +11,10 @@ use crate::Error;
 use crate::subject::Subject;
 
 /// Labs at work at the same time: rows mostly wait.
-const WORKERS: usize = 8;
+const WORKERS: usize = 14;
 
 /// Labs at work at the same time when a failure is to be confirmed.
-const QUIET_WORKERS: usize = 4;
+const QUIET_WORKERS: usize = 5;
 
 /// One row against one subject.
 #[derive(Clone, Debug)]

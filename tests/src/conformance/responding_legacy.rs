@@ -17,8 +17,7 @@ declare! { Responder:
 fn unicast(lab: &mut Lab<'_>) -> Result<Outcome, Error> {
     let facts = lab.establish()?;
     for (name, qtype) in [(lab.service(), rtype::PTR), (facts.instance, rtype::SRV)] {
-        let reply = found!(lab.ask_one_shot(&name, qtype)?, "type {qtype}: no reply");
-        require!(!reply.heard.is_multicast(), "type {qtype}: answered by multicast");
+        let reply = found!(lab.ask_one_shot(&name, qtype)?, "type {qtype}: no unicast reply");
         let to_us = reply.heard.envelope.door == Door::OneShot;
         require!(to_us, "type {qtype}: the reply went to another port");
         let id = reply.message.id;
@@ -33,7 +32,7 @@ fn unicast(lab: &mut Lab<'_>) -> Result<Outcome, Error> {
 
 fn no_flush(lab: &mut Lab<'_>) -> Result<Outcome, Error> {
     let facts = lab.establish()?;
-    let reply = found!(lab.ask_one_shot(&facts.instance, rtype::ANY)?, "no reply");
+    let reply = found!(lab.ask_one_shot(&facts.instance, rtype::ANY)?, "no unicast reply");
     let flushing = reply.message.records().find(|r| r.flush && r.rtype != rtype::OPT);
     require!(
         flushing.is_none(),
@@ -45,7 +44,7 @@ fn no_flush(lab: &mut Lab<'_>) -> Result<Outcome, Error> {
 
 fn short_ttl(lab: &mut Lab<'_>) -> Result<Outcome, Error> {
     let facts = lab.establish()?;
-    let reply = found!(lab.ask_one_shot(&facts.instance, rtype::ANY)?, "no reply");
+    let reply = found!(lab.ask_one_shot(&facts.instance, rtype::ANY)?, "no unicast reply");
     let ttl = reply.message.records().filter(|r| r.rtype != rtype::OPT).map(|r| r.ttl).max();
     require!(ttl.is_some_and(|t| t <= 10), "TTL {}", ttl.unwrap_or_default());
     Ok(Outcome::Pass)
@@ -59,6 +58,7 @@ fn small(lab: &mut Lab<'_>) -> Result<Outcome, Error> {
     let question = Question::new(&lab.service(), rtype::PTR);
     let query = Message { id: 9, ..Message::ask(&question) };
     let reply = found!(lab.ask(Route::ONE_SHOT, &query, &question, REPLY)?, "no reply");
+    require!(!reply.heard.is_multicast(), "answered by multicast");
     let len = reply.heard.envelope.octets.len();
     require!(len <= LIMIT, "{len} octets");
     let pointers = reply.message.answers.iter().filter(|r| matches!(r.data, Data::Ptr(_))).count();
