@@ -27,8 +27,11 @@ if (verb === "publish") {
   const published = new Map();
   const commands = {
     publish(name, port, subtype, ...pairs) {
-      if (published.has(name)) published.get(name).updateTxt(properties(pairs));
-      else published.set(name, publish(name, port, subtype === "" ? [] : [subtype.replace(/^_/, "")], pairs));
+      const subtypes = subtype === "" ? [] : [subtype.replace(/^_/, "")];
+      const begin = () => published.set(name, publish(name, port, subtypes, pairs));
+      // The library cannot change a TXT record.
+      if (published.has(name)) published.get(name).stop(begin);
+      else begin();
     },
     withdraw(name) {
       published.get(name).stop();

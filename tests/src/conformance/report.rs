@@ -167,7 +167,8 @@ fn count(cells: &[&Cell], subject: &str) -> String {
 
 fn mark(id: &str, subject: &str, outcome: Option<&Outcome>, evidence: &mut Vec<String>) -> String {
     let mut noted = |sign: &str, why: &str| {
-        let why = why.lines().next().unwrap_or_default().replace('|', "\\|");
+        let here = crate::process::workspace_root().display().to_string();
+        let why = why.lines().next().unwrap_or_default().replace('|', "\\|").replace(&here, "");
         evidence.push(format!("{id} {subject}: {why}"));
         format!("{sign} ({})", evidence.len())
     };
