@@ -5,6 +5,7 @@
 //!     let wake = loop {
 //!         match machine.poll_output(&mut buf) {
 //!             Output::Transmit(t) => send(t, &buf[..t.len]),
+//!             Output::Connection(id, what) => connect_send_or_close(id, what, &buf),
 //!             Output::Event(event) => tell(event),
 //!             Output::Timeout(wake) => break wake,
 //!         }
@@ -12,6 +13,7 @@
 //!     match wait_for(wake) {
 //!         Arrived(datagram) => machine.handle_input(now(), Input::Datagram(datagram)),
 //!         LinkChanged(link) => machine.handle_input(now(), Input::LinkUp(link)),
+//!         OfConnection(id, what) => machine.handle_input(now(), Input::Connection(id, what)),
 //!         Elapsed => machine.handle_input(now(), Input::Timeout),
 //!     }
 //! }
@@ -54,6 +56,8 @@ pub enum Input<'a> {
     LinkUp(Link<'a>),
     /// A link went away, or lost its last address.
     LinkDown(LinkId),
+    /// Something happened to a TCP connection.
+    Connection(ConnectionId, ConnectionInput<'a>),
     /// The deadline of the last [`Output::Timeout`] passed, or it may have.
     Timeout,
 }
@@ -63,6 +67,8 @@ pub enum Input<'a> {
 pub enum Output<E> {
     /// Send the first `len` octets of the buffer.
     Transmit(Transmit),
+    /// Do something with a TCP connection.
+    Connection(ConnectionId, ConnectionOutput),
     /// Something the user wants to know.
     Event(E),
     /// Drained: feed [`Input::Timeout`] at this time unless something else comes first; `None`: only wait.
@@ -182,6 +188,82 @@ pub struct Transmit {
     pub destination: SocketAddr,
     /// How many octets of the buffer.
     pub len: usize,
+}
+
+/// Names a TCP connection; never used again in the life of a machine. Each side numbers those that it begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum ConnectionId {
+    /// The machine asked for it by [`ConnectionOutput::Connect`].
+    Dialed(u32),
+    /// The driver accepted it: [`ConnectionInput::Accepted`].
+    Accepted(u32),
+}
+
+/// What a driver tells of a connection.
+#[derive(Clone, Copy, Debug)]
+pub enum ConnectionInput<'a> {
+    /// A connection that was asked for is there; [`Self::Writable`] follows.
+    Connected,
+    /// Somebody connected to us; [`Self::Writable`] follows.
+    Accepted {
+        /// Who, with the scope of a link-local address.
+        remote: SocketAddr,
+    },
+    /// Octets arrived, in order. All are taken, however many.
+    Received(&'a [u8]),
+    /// The driver takes up to this many octets more; replaces what it said before. Told whenever there is room again.
+    Writable {
+        /// Octets, 1 and up.
+        room: usize,
+    },
+    /// The connection is over, or could not be made. Nothing more is said of it by either side.
+    Closed(CloseReason),
+}
+
+/// Why a connection is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum CloseReason {
+    /// Nobody listens there.
+    Refused,
+    /// No way leads there.
+    Unreachable,
+    /// No answer.
+    TimedOut,
+    /// The other side broke it off.
+    Reset,
+    /// The other side ended it.
+    Ended,
+}
+
+impl core::fmt::Display for CloseReason {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.pad(match self {
+            Self::Refused => "connection refused",
+            Self::Unreachable => "no route to it",
+            Self::TimedOut => "no answer",
+            Self::Reset => "connection reset",
+            Self::Ended => "connection closed by the other side",
+        })
+    }
+}
+
+/// What a machine wants done with a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConnectionOutput {
+    /// Connect to this address. [`ConnectionInput::Connected`] or [`ConnectionInput::Closed`] answers.
+    Connect {
+        /// Where to, with the scope of a link-local address.
+        remote: SocketAddr,
+    },
+    /// Send the first `len` octets of the buffer; never more than there is room for.
+    Send {
+        /// How many.
+        len: usize,
+    },
+    /// Send what was given, then close. Nothing more is said of it by either side.
+    Close,
 }
 
 #[cfg(test)]

@@ -608,7 +608,8 @@ impl<const IMAGES: usize> Machine for Provider<IMAGES> {
                 self.responder.handle_link_down(now, link);
                 self.follow_interfaces();
             }
-            Input::Timeout => self.responder.advance(now),
+            // It begins none and the driver listens for none.
+            Input::Connection(..) | Input::Timeout => self.responder.advance(now),
         }
     }
 
@@ -702,7 +703,7 @@ mod tests {
         provider.handle_input(now, Input::Timeout);
         loop {
             match provider.poll_output(&mut buffer) {
-                Output::Transmit(_) => {}
+                Output::Transmit(_) | Output::Connection(..) => {}
                 Output::Event(Event::SignatureDue { count }) => due = Some(count),
                 Output::Event(_) => {}
                 Output::Timeout(_) => return due,

@@ -238,6 +238,8 @@ impl Driver {
             let buffer = self.outbox.buffer()?;
             match machine.poll_output(buffer) {
                 Output::Transmit(transmit) => self.enqueue(transmit),
+                // No TCP is opened for a machine yet.
+                Output::Connection(..) => {}
                 Output::Event(event) => return Some(event),
                 Output::Timeout(wake) => {
                     self.answering = None;

@@ -126,6 +126,7 @@ impl Lan {
                     let octets = buf[..transmit.len].to_vec();
                     self.sent.push(Sent { at: self.now, transmit, octets });
                 }
+                Output::Connection(..) => panic!("a machine for the LAN alone connects to nobody"),
                 Output::Event(event) => self.events.push(event),
                 Output::Timeout(wake) => {
                     assert!(wake.is_none_or(|wake| wake.at > self.now), "{wake:?}");

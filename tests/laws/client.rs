@@ -50,7 +50,7 @@ fn spurious_time_does_not_change_what_the_client_sends() {
             loop {
                 match client.poll_output(&mut buf) {
                     Output::Transmit(transmit) => log.push((now, buf[..transmit.len].to_vec())),
-                    Output::Event(_) => {}
+                    Output::Connection(..) | Output::Event(_) => {}
                     Output::Timeout(wake) => return wake,
                 }
             }

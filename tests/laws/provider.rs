@@ -61,7 +61,7 @@ impl World {
                     assert!(next - self.seq <= u64::from(count));
                     self.seq = next;
                 }
-                Output::Event(_) => {}
+                Output::Connection(..) | Output::Event(_) => {}
                 Output::Timeout(wake) => {
                     let again = self.provider.poll_output(&mut buffer);
                     assert_eq!(again, Output::Timeout(wake), "idempotent");

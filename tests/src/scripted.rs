@@ -223,6 +223,7 @@ impl<const N: usize> Script<N> {
                     let packet = Packet::decode(&octets);
                     self.sent.push(Sent { at: self.now, transmit, octets, packet });
                 }
+                Output::Connection(..) => panic!("a machine for the LAN alone connects to nobody"),
                 Output::Event(event) => {
                     if let Event::SignatureDue { count } = event {
                         let issued = UnixTime(self.next_seq);

@@ -288,7 +288,8 @@ impl Machine for Client {
                 }
             }
             Input::LinkDown(id) => self.querier.handle_link_down(id, &mut self.jury),
-            Input::Timeout => {}
+            // It begins none and the driver listens for none.
+            Input::Connection(..) | Input::Timeout => {}
         }
         self.handle_timeout(now);
     }

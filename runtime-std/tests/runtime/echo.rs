@@ -75,7 +75,7 @@ impl Machine for Echo {
                 self.told.push_back(Told::Up { id: link.id, networks: link.networks.to_vec() });
             }
             Input::LinkDown(id) => self.told.push_back(Told::Down(id)),
-            Input::Timeout => {}
+            Input::Connection(..) | Input::Timeout => {}
         }
         if self.wake.is_some_and(|at| at <= now) {
             self.wake = None;

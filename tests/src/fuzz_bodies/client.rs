@@ -176,6 +176,7 @@ impl World {
                     }
                     self.log.push((self.now, transmit.port, octets));
                 }
+                Output::Connection(..) => panic!("a machine for the LAN alone connects to nobody"),
                 Output::Event(event) => self.check_event(event),
                 Output::Timeout(wake) => {
                     assert_eq!(self.client.poll_output(&mut buf), Output::Timeout(wake));

@@ -101,6 +101,9 @@ impl Station {
                             send(transmit, &buffer[..transmit.len]);
                             continue;
                         }
+                        Output::Connection(..) => {
+                            panic!("a machine for the LAN alone connects to nobody")
+                        }
                         Output::Event(event) => {
                             if matches!(event, provider::Event::SignatureDue { .. }) {
                                 *next_seq = machine.sign(now, wall_clock(now), *next_seq);
@@ -115,6 +118,9 @@ impl Station {
                     Output::Transmit(transmit) => {
                         send(transmit, &buffer[..transmit.len]);
                         continue;
+                    }
+                    Output::Connection(..) => {
+                        panic!("a machine for the LAN alone connects to nobody")
                     }
                     Output::Event(event) => {
                         seen.push(look(machine, now, event));
