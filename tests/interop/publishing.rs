@@ -1,15 +1,24 @@
 //! Other implementations browse for our provider.
 
+use std::time::Duration;
+
 use phase_tests::deadline;
 use phase_tests::netns::Lan;
 use phase_tests::peers::Peer;
 
-use crate::lab::{KIND, Provider, SOON, candidates, discover, discovered_at_last, wait_for_event};
+use crate::lab::{
+    KIND, Provider, SOON, assert_within, candidates, discover, discovered_at_last, wait_for_event,
+};
 
 const PAIRS: [(&str, &str); 4] =
     [("stable", "arm64"), ("stable", "x86_64"), ("testing", "arm64"), ("testing", "x86_64")];
 
 fn check_browser(peer: Peer) {
+    assert_within(SOON, "the loss of every instance after a stop", || browse_to_the_end(peer));
+}
+
+/// A browser sees every instance of a provider come and go; returns how long after the stop the last one went.
+fn browse_to_the_end(peer: Peer) -> Duration {
     let lan = Lan::of(2).unwrap();
     let (here, there) = (lan.host(0), lan.host(1));
     let mut browser = peer.browse(there, KIND).unwrap();
@@ -50,7 +59,7 @@ fn check_browser(peer: Peer) {
         Ok(instances.iter().all(is_gone).then_some(()))
     })
     .unwrap();
-    assert!(stopping.elapsed() <= SOON, "gone {:?} after the stop", stopping.elapsed());
+    stopping.elapsed()
 }
 
 #[test]
@@ -79,10 +88,17 @@ fn two_providers_of_one_name_coexist() {
     let first = Provider::start(lan.host(0), "Twin", &[("stable", "arm64")]);
     let second = Provider::start(lan.host(1), "Twin", &[("stable", "arm64")]);
     let mut browser = Peer::Avahi.browse(lan.host(2), KIND).unwrap();
-    for provider in [&first, &second] {
+    let end_of = |provider: &Provider| {
         let peer = provider.peer_id();
-        let end = peer[peer.len() - 8..].to_owned();
-        browser.wait_for(|f| f.instance.starts_with("Twin ") && f.instance.contains(&end)).unwrap();
+        peer[peer.len() - 8..].to_owned()
+    };
+    let mut awaited = vec![end_of(&first), end_of(&second)];
+    // In whatever order they come.
+    while !awaited.is_empty() {
+        let is_awaited = |instance: &str| awaited.iter().position(|end| instance.contains(end));
+        let found = browser.wait_for(|f| is_awaited(&f.instance).is_some()).unwrap();
+        assert!(found.instance.starts_with("Twin "), "{found:?}");
+        awaited.remove(is_awaited(&found.instance).unwrap());
     }
     let namespace = &lan.host(2).namespace;
     let done = discover(namespace, ("stable", "arm64"), &["--mode", "all", "--timeout", "2"]);
@@ -111,32 +127,36 @@ fn each_of_four_images_is_found_by_its_own_name() {
 }
 
 #[test]
-fn an_image_that_is_added_is_found_and_one_that_is_removed_is_lost() {
-    let lan = Lan::of(2).unwrap();
-    let mut provider = Provider::start(lan.host(0), "Bench 3", &[("stable", "arm64")]);
-    let peer = provider.peer_id();
-    discovered_at_last(&lan.host(1).namespace, &["--trust", &peer]);
-    let watch = ["--watch", "--trust", &peer];
-    let mut watcher = discover(&lan.host(1).namespace, ("testing", "x86_64"), &watch);
-    let added = deadline::now();
-    provider.running().add("testing", "x86_64").unwrap();
-    let found = wait_for_event(&mut watcher, "found");
-    assert!(added.elapsed() <= SOON * 3 / 2, "found {:?} after it was added", added.elapsed());
-    assert_eq!(found["accepted"], true);
-    let removed = deadline::now();
-    provider.running().remove("testing", "x86_64").unwrap();
-    wait_for_event(&mut watcher, "lost");
-    assert!(removed.elapsed() <= SOON * 3 / 2, "lost {:?} after it was removed", removed.elapsed());
+fn an_image_that_is_added_is_found_and_one_that_is_removed_is_lost_within_three_seconds() {
+    assert_within(SOON * 3 / 2, "finding or losing the image", || {
+        let lan = Lan::of(2).unwrap();
+        let mut provider = Provider::start(lan.host(0), "Bench 3", &[("stable", "arm64")]);
+        let peer = provider.peer_id();
+        discovered_at_last(&lan.host(1).namespace, &["--trust", &peer]);
+        let watch = ["--watch", "--trust", &peer];
+        let mut watcher = discover(&lan.host(1).namespace, ("testing", "x86_64"), &watch);
+        let adding = deadline::now();
+        provider.running().add("testing", "x86_64").unwrap();
+        let found = wait_for_event(&mut watcher, "found");
+        let found_after = adding.elapsed();
+        assert_eq!(found["accepted"], true);
+        let removing = deadline::now();
+        provider.running().remove("testing", "x86_64").unwrap();
+        wait_for_event(&mut watcher, "lost");
+        found_after.max(removing.elapsed())
+    });
 }
 
 #[test]
 fn a_stopped_provider_is_lost_within_two_seconds() {
-    let lan = Lan::of(2).unwrap();
-    let mut provider = Provider::start(lan.host(0), "Bench 3", &[("stable", "arm64")]);
-    let mut watcher = discover(&lan.host(1).namespace, ("stable", "arm64"), &["--watch"]);
-    wait_for_event(&mut watcher, "found");
-    let stopped = deadline::now();
-    provider.stop();
-    wait_for_event(&mut watcher, "lost");
-    assert!(stopped.elapsed() <= SOON, "lost {:?} after the stop", stopped.elapsed());
+    assert_within(SOON, "the loss after a stop", || {
+        let lan = Lan::of(2).unwrap();
+        let mut provider = Provider::start(lan.host(0), "Bench 3", &[("stable", "arm64")]);
+        let mut watcher = discover(&lan.host(1).namespace, ("stable", "arm64"), &["--watch"]);
+        wait_for_event(&mut watcher, "found");
+        let stopping = deadline::now();
+        provider.stop();
+        wait_for_event(&mut watcher, "lost");
+        stopping.elapsed()
+    });
 }

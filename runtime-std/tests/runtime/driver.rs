@@ -1,12 +1,13 @@
 //! The driver: links as interfaces come, change and go; every datagram by its interface; a shared port.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6, UdpSocket};
 use std::time::Duration;
 
 use nix::sys::socket::{
     ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, setsockopt, sockopt,
 };
-use phase_core::machine::{Family, LinkId, Port};
+use phase_core::machine::{Family, LinkId, Network, Port};
 use phase_provider::driver::{Driver, NetOptions};
 use phase_provider::net;
 use phase_tests::deadline::GENEROUS;
@@ -28,23 +29,25 @@ fn an_interface_that_appears_changes_and_vanishes_is_told_each_time() {
     let v4 = LinkId { interface: index, family: Family::V4 };
     let v6 = LinkId { interface: index, family: Family::V6 };
 
-    running.wait_for("IPv4 up", |told| up(told, v4, "10.1.0.1"));
-    running.wait_for("IPv6 up", |told| up_any(told, v6));
+    let mut links = Links::default();
+    links.become_true(&running, "both families up", |links| {
+        links.has(v4, "10.1.0.1") && links.0.contains_key(&v6)
+    });
 
     namespace.add_address("eth0", "10.2.0.1/16").unwrap();
-    running.wait_for("a second address", |told| up(told, v4, "10.2.0.1"));
+    links.become_true(&running, "a second address", |links| links.has(v4, "10.2.0.1"));
     namespace.remove_address("eth0", "10.1.0.1/24").unwrap();
-    running.wait_for("the first address gone", |told| {
-        (up_any(told, v4).is_some() && up(told, v4, "10.1.0.1").is_none()).then_some(())
+    links.become_true(&running, "the first address gone", |links| {
+        links.0.contains_key(&v4) && !links.has(v4, "10.1.0.1")
     });
 
     namespace.set_down("eth0").unwrap();
-    running.wait_for("IPv6 down", |told| (*told == Told::Down(v6)).then_some(()));
+    links.become_true(&running, "both families down", |links| links.0.is_empty());
     namespace.set_up("eth0").unwrap();
-    running.wait_for("IPv6 up again", |told| up_any(told, v6));
+    links.become_true(&running, "both families up again", |links| links.0.len() == 2);
 
     namespace.ip(&["link", "del", "eth0"]).unwrap();
-    running.wait_for("all down", |told| (*told == Told::Down(v4)).then_some(()));
+    links.become_true(&running, "all down", |links| links.0.is_empty());
 }
 
 #[test]
@@ -319,13 +322,29 @@ fn up_any(told: &Told, link: LinkId) -> Option<()> {
     matches!(told, Told::Up { id, .. } if *id == link).then_some(())
 }
 
-fn up(told: &Told, link: LinkId, address: &str) -> Option<()> {
-    let address: IpAddr = address.parse().unwrap();
-    let has = |told: &Told| {
-        matches!(told, Told::Up { id, networks }
-        if *id == link && networks.iter().any(|n| n.address == address))
-    };
-    has(told).then_some(())
+/// The links that are up, as told so far, in whatever order.
+#[derive(Debug, Default)]
+struct Links(BTreeMap<LinkId, Vec<Network>>);
+
+impl Links {
+    fn become_true(&mut self, running: &Running, what: &str, wanted: impl Fn(&Self) -> bool) {
+        if wanted(self) {
+            return;
+        }
+        running.wait_for(what, |told| {
+            match told {
+                Told::Up { id, networks } => drop(self.0.insert(*id, networks.clone())),
+                Told::Down(id) => drop(self.0.remove(id)),
+                Told::Heard(_) | Told::Elapsed => {}
+            }
+            wanted(self).then_some(())
+        });
+    }
+
+    fn has(&self, link: LinkId, address: &str) -> bool {
+        let address: IpAddr = address.parse().unwrap();
+        self.0.get(&link).is_some_and(|networks| networks.iter().any(|n| n.address == address))
+    }
 }
 
 fn heard(told: &Told) -> Option<Heard> {

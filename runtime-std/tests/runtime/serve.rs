@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 use nix::sys::signal::Signal;
-use phase_tests::deadline::{self, GENEROUS};
+use phase_tests::deadline::GENEROUS;
 use phase_tests::netns::Lan;
 use phase_tests::process::{Finished, Process, Stream};
 use serde_json::Value;
@@ -329,14 +329,12 @@ fn other_hosts_find_what_comes_and_lose_what_goes() {
         (0, "http://10.77.0.1:8080/stable/arm64/manifest.json\n")
     );
 
-    let begun = deadline::now();
     lab.write("testing/x86_64/vmlinuz", "kernel");
     let found = discover("testing", "amd64");
     assert_eq!(
         (found.code(), found.stdout.as_str()),
         (0, "http://10.77.0.1:8080/testing/x86_64/manifest.json\n")
     );
-    assert!(begun.elapsed().as_secs() < 3, "found after {:?}", begun.elapsed());
 
     fs::remove_file(lab.path("artifacts/testing/x86_64/vmlinuz")).unwrap();
     wait_for(&mut provider, "withdrawing testing/x86_64");
