@@ -147,3 +147,6 @@ pub const VERIFICATIONS_PER_SOURCE: u8 = 16;
 
 /// Source addresses whose verifications are counted by themselves.
 pub const VERIFICATION_SOURCES: usize = 16;
+
+/// Octets of a multistream-select line, its newline counted; the longest protocol id in use is 48 octets long.
+pub const MULTISTREAM_LINE_MAX: usize = 256;

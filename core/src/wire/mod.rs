@@ -8,12 +8,17 @@ pub mod digest;
 pub mod dns;
 mod json;
 pub mod manifest;
+pub mod multistream;
+pub mod noise;
 pub mod peer_id;
+pub mod protobuf;
 pub mod record;
 pub mod text;
 pub mod trust;
 pub mod unix_time;
 pub mod url;
+pub mod varint;
+pub mod yamux;
 
 /// Why octets were refused. The text names the field, for people; it is never matched on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -46,8 +46,12 @@ pub fn decode_multihash(octets: &[u8]) -> Result<PeerId, Error> {
 /// Reads the public key as protobuf.
 ///
 /// # Errors
-/// `Malformed` when it is not the one encoding of an Ed25519 key, or the key is weak.
+/// `Unsupported` when it is a key of another type, `Malformed` when it is not the one encoding of an Ed25519
+/// key, or the key is weak.
 pub fn decode_protobuf(octets: &[u8]) -> Result<PeerId, Error> {
+    if matches!(octets, [0x08, 0x00 | 0x02 | 0x03, 0x12, ..]) {
+        return Err(Error::Unsupported("key of another type than Ed25519"));
+    }
     let key = octets.strip_prefix(&PROTOBUF_HEAD).ok_or(WRONG)?;
     PeerId::from_octets(key.try_into().map_err(|_| WRONG)?)
 }
