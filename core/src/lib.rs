@@ -23,6 +23,7 @@ extern crate std;
 
 pub mod client;
 pub mod identity;
+pub mod kad;
 pub mod limits;
 mod log;
 pub mod machine;

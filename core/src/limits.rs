@@ -150,3 +150,9 @@ pub const VERIFICATION_SOURCES: usize = 16;
 
 /// Octets of a multistream-select line, its newline counted; the longest protocol id in use is 48 octets long.
 pub const MULTISTREAM_LINE_MAX: usize = 256;
+
+/// TCP addresses kept of one peer.
+pub const ADDRESSES_PER_PEER: usize = 4;
+
+/// Peers that one lookup contacts: three times k and a few that do not answer.
+pub const PEERS_PER_LOOKUP: usize = 64;

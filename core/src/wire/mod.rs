@@ -3,6 +3,7 @@
 //! Laws: `decode` never panics and never reads past the end; what can be constructed can be encoded;
 //! `decode(encode(v)) == v`; work is linear in the input. No state, no time, no heap here.
 
+pub mod contact;
 pub mod cursor;
 pub mod digest;
 pub mod dns;
