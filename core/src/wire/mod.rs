@@ -9,6 +9,7 @@ pub mod digest;
 pub mod dns;
 mod json;
 pub mod manifest;
+pub mod multiaddr;
 pub mod multistream;
 pub mod noise;
 pub mod peer_id;

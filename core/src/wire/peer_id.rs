@@ -1,4 +1,4 @@
-//! Peer ids: the text `12D3KooW…` and the octets of an Ed25519 identity multihash.
+//! Peer ids: the texts `12D3KooW…` and `bafzaajaiaej…`, and the octets of an Ed25519 identity multihash.
 //! Spec: libp2p `specs/peer-ids#peer-ids`.
 //!
 //! ```text
@@ -7,7 +7,9 @@
 //! key         .. 32 octets ..   }
 //! ```
 //!
-//! Not implemented: other key types, hashed ids (`Qm…`) and ids as CIDs; they cannot sign an advert.
+//! The base58 text is the one that is written, and the one that adverts and trust files may hold; the other, a
+//! CID of version 1 in base32, is read where people paste addresses.
+//! Not implemented: other key types and hashed ids (`Qm…`); they cannot sign an advert.
 
 use super::Error;
 use super::text;
@@ -20,6 +22,10 @@ pub const PROTOBUF_LEN: usize = 36;
 /// Octets of the multihash.
 pub const MULTIHASH_LEN: usize = 38;
 
+/// Octets of the text of a CID of version 1 in base32.
+const CID_TEXT_LEN: usize = 65;
+/// CID version 1, multicodec `libp2p-key`.
+const CID_HEAD: [u8; 2] = [0x01, 0x72];
 const MULTIHASH_HEAD: [u8; 2] = [0x00, 0x24];
 const PROTOBUF_HEAD: [u8; 4] = [0x08, 0x01, 0x12, 0x20];
 
@@ -33,6 +39,27 @@ pub fn decode_text(text: &[u8]) -> Result<PeerId, Error> {
         return Err(WRONG);
     }
     decode_multihash(&text::decode_base58::<MULTIHASH_LEN>(text).map_err(|_| WRONG)?)
+}
+
+/// Reads either text.
+///
+/// # Errors
+/// `Unsupported` when it looks like the id of a peer with another type of key, `Malformed` when it is no text of
+/// a peer id, or the key is weak.
+pub fn decode_any_text(text: &[u8]) -> Result<PeerId, Error> {
+    if let Some(cid) = text.strip_prefix(b"b")
+        && text.len() == CID_TEXT_LEN
+    {
+        let octets = text::decode_base32::<{ MULTIHASH_LEN + 2 }>(cid).map_err(|_| WRONG)?;
+        return decode_multihash(octets.strip_prefix(&CID_HEAD).ok_or(WRONG)?);
+    }
+    // RSA: a SHA-256 multihash. secp256k1: an identity multihash, one octet longer.
+    if (text.len() == 46 && text.starts_with(b"Qm"))
+        || (text.len() == 53 && text.starts_with(b"16Uiu2HA"))
+    {
+        return Err(OTHER_KEY);
+    }
+    decode_text(text)
 }
 
 /// Reads the multihash.
@@ -50,7 +77,7 @@ pub fn decode_multihash(octets: &[u8]) -> Result<PeerId, Error> {
 /// key, or the key is weak.
 pub fn decode_protobuf(octets: &[u8]) -> Result<PeerId, Error> {
     if matches!(octets, [0x08, 0x00 | 0x02 | 0x03, 0x12, ..]) {
-        return Err(Error::Unsupported("key of another type than Ed25519"));
+        return Err(OTHER_KEY);
     }
     let key = octets.strip_prefix(&PROTOBUF_HEAD).ok_or(WRONG)?;
     PeerId::from_octets(key.try_into().map_err(|_| WRONG)?)
@@ -81,6 +108,7 @@ pub fn encode_text(peer: &PeerId) -> heapless::String<TEXT_LEN> {
 }
 
 const WRONG: Error = Error::Malformed("peer id");
+const OTHER_KEY: Error = Error::Unsupported("key of another type than Ed25519");
 
 #[cfg(test)]
 mod tests {
@@ -106,6 +134,36 @@ mod tests {
             assert_eq!(encode_text(&peer).len(), TEXT_LEN);
             assert_eq!(decode_text(encode_text(&peer).as_bytes()), Ok(peer));
         }
+    }
+
+    #[test]
+    fn a_cid_reads_where_either_text_is_taken_and_only_there() {
+        let base58 = "12D3KooWK99VoVxNE7XzyBwXEzW7xhK7Gpv85r9F3V3fyKSUKPH5";
+        let cid = "bafzaajaiaejcbcui4poxicprsx6vfwznhs5f24wkm4e36hmucin7g5eiag2a6324";
+        let peer = decode_text(base58.as_bytes()).unwrap();
+        assert_eq!(decode_any_text(cid.as_bytes()), Ok(peer));
+        assert_eq!(decode_any_text(base58.as_bytes()), Ok(peer));
+        assert_eq!(decode_text(cid.as_bytes()), Err(WRONG));
+        for bad in [
+            cid.to_uppercase(),
+            cid.replacen("bafza", "bafyb", 1),
+            cid.replace('7', "1"),
+            cid[..64].into(),
+            std::format!("{cid}a"),
+        ] {
+            assert_eq!(decode_any_text(bad.as_bytes()), Err(WRONG), "{bad}");
+        }
+    }
+
+    #[test]
+    fn ids_of_other_key_types_are_told_from_junk() {
+        for text in [
+            "QmcgpsyWgH8Y8ajJz1Cu72KnS5uo2Aa2LpzU7kinSupNKC",
+            "16Uiu2HAmLhLvBoYaoZfaMUKuibM6ac163GwKY74c5kiSLg5KvLpY",
+        ] {
+            assert_eq!(decode_any_text(text.as_bytes()), Err(OTHER_KEY));
+        }
+        assert_eq!(decode_any_text(b"Qm"), Err(WRONG));
     }
 
     #[test]

@@ -1,5 +1,6 @@
-//! Octets as text: base64url without padding, base64 with padding, lower-case hex, base58.
-//! Spec: RFC 4648 §4, §5, §8; base58 with the Bitcoin alphabet as libp2p uses it.
+//! Octets as text: base64url without padding, base64 with padding, lower-case hex, lower-case base32 without
+//! padding, base58.
+//! Spec: RFC 4648 §4, §5, §6, §8; base58 with the Bitcoin alphabet as libp2p uses it.
 //!
 //! Every decoder here is strict: for each value there is exactly one text it accepts, so that a text
 //! can never be altered without altering the value (no white space, no other case, no stray bits in
@@ -63,6 +64,37 @@ pub fn decode_hex<const N: usize>(text: &[u8]) -> Result<[u8; N], Error> {
         Ok(decoded) if decoded.len() == N => Ok(out),
         Ok(_) | Err(_) => Err(Error::Malformed("hex")),
     }
+}
+
+/// Reads exactly `N` octets from lower-case base32 without padding.
+///
+/// # Errors
+/// `Malformed` when the text has another length, another character or stray trailing bits.
+pub fn decode_base32<const N: usize>(text: &[u8]) -> Result<[u8; N], Error> {
+    const WRONG: Error = Error::Malformed("base32");
+    if text.len() != N.saturating_mul(8).div_ceil(5) {
+        return Err(WRONG);
+    }
+    let mut out = [0; N];
+    let mut slots = out.iter_mut();
+    // What was read and not yet written: fewer than 8 bits between two characters.
+    let (mut bits, mut count) = (0_u16, 0_u32);
+    for character in text {
+        let value = match character {
+            b'a'..=b'z' => character.wrapping_sub(b'a'),
+            b'2'..=b'7' => character.wrapping_sub(b'2').wrapping_add(26),
+            _ => return Err(WRONG),
+        };
+        bits = bits.wrapping_shl(5) | u16::from(value);
+        count = count.wrapping_add(5);
+        if count >= 8 {
+            count = count.wrapping_sub(8);
+            let [_, octet] = bits.wrapping_shr(count).to_be_bytes();
+            *slots.next().ok_or(WRONG)? = octet;
+            bits &= 1_u16.wrapping_shl(count).wrapping_sub(1);
+        }
+    }
+    if bits == 0 { Ok(out) } else { Err(WRONG) }
 }
 
 /// Writes `octets` as base58.
@@ -130,6 +162,17 @@ mod tests {
     }
 
     #[test]
+    fn base32_reads_the_examples_of_rfc_4648_section_10() {
+        assert_eq!(decode_base32::<0>(b""), Ok([]));
+        assert_eq!(decode_base32::<1>(b"my"), Ok(*b"f"));
+        assert_eq!(decode_base32::<2>(b"mzxq"), Ok(*b"fo"));
+        assert_eq!(decode_base32::<3>(b"mzxw6"), Ok(*b"foo"));
+        assert_eq!(decode_base32::<4>(b"mzxw6yq"), Ok(*b"foob"));
+        assert_eq!(decode_base32::<5>(b"mzxw6ytb"), Ok(*b"fooba"));
+        assert_eq!(decode_base32::<6>(b"mzxw6ytboi"), Ok(*b"foobar"));
+    }
+
+    #[test]
     fn one_value_has_one_text() {
         assert_eq!(decode_base64url::<1>(b"_w"), Ok([0xff]));
         for other in ["_x", "_w=", "_w==", "/w", "_w ", " _w", "_", "_w\n", ""] {
@@ -145,6 +188,10 @@ mod tests {
         assert_eq!(decode_hex::<2>(b"00ff"), Ok([0, 255]));
         for other in ["00FF", "00f", "00fff", "0xff", "00f ", ""] {
             assert!(decode_hex::<2>(other.as_bytes()).is_err(), "{other:?}");
+        }
+        assert_eq!(decode_base32::<1>(b"74"), Ok([0xff]));
+        for other in ["75", "7", "74a", "74======", "7A", "71", "70", "7 ", ""] {
+            assert!(decode_base32::<1>(other.as_bytes()).is_err(), "{other:?}");
         }
         assert_eq!(decode_base58::<1>(b"2"), Ok([1]));
         for other in ["12", "0", "O", "I", "l", "", "2 ", "zzzzzzzzz"] {
