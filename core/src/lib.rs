@@ -22,6 +22,7 @@
 extern crate std;
 
 pub mod client;
+pub mod connection;
 pub mod identity;
 pub mod kad;
 pub mod limits;

@@ -26,6 +26,18 @@ impl Seed {
         hash.update(label.as_bytes());
         Rng(ChaCha8Rng::from_seed(hash.finalize().into()))
     }
+
+    /// The secret numbered `counter` under `label`, for private keys: a hash, so that no secret tells
+    /// anything of the seed or of another.
+    #[must_use]
+    pub fn secret(&self, label: &str, counter: u64) -> [u8; 32] {
+        let mut hash = Sha256::new();
+        hash.update(b"secret");
+        hash.update(self.0);
+        hash.update(counter.to_be_bytes());
+        hash.update(label.as_bytes());
+        hash.finalize().into()
+    }
 }
 
 /// One labelled stream of random numbers.
@@ -68,6 +80,14 @@ mod tests {
         let seed = Seed([7; 32]);
         assert_eq!(seed.stream("a").u64(), seed.stream("a").u64());
         assert_ne!(seed.stream("a").u64(), seed.stream("b").u64());
+    }
+
+    #[test]
+    fn secrets_repeat_and_differ_by_label_and_counter() {
+        let seed = Seed([7; 32]);
+        assert_eq!(seed.secret("a", 1), seed.secret("a", 1));
+        assert_ne!(seed.secret("a", 1), seed.secret("a", 2));
+        assert_ne!(seed.secret("a", 1), seed.secret("b", 1));
     }
 
     #[test]

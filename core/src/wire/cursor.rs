@@ -172,6 +172,11 @@ impl<'b> Writer<'b> {
         self.octets.get(..self.len).unwrap_or(&[])
     }
 
+    /// What was written since `mark`, to be changed in place.
+    pub(crate) fn written_since_mut(&mut self, mark: Mark) -> &mut [u8] {
+        self.octets.get_mut(mark.0..self.len).unwrap_or_default()
+    }
+
     /// Appends `octets`, all or nothing.
     #[inline]
     pub fn put(&mut self, octets: &[u8]) {

@@ -49,7 +49,11 @@ impl Cipher {
     ///
     /// # Errors
     /// [`Error::Exhausted`] when the key may encrypt no more.
-    pub fn encrypt(&mut self, associated: &[u8], octets: &mut [u8]) -> Result<[u8; TAG_LEN], Error> {
+    pub fn encrypt(
+        &mut self,
+        associated: &[u8],
+        octets: &mut [u8],
+    ) -> Result<[u8; TAG_LEN], Error> {
         let nonce = self.next_nonce()?;
         let tag = ChaCha20Poly1305::new(&self.key.into())
             .encrypt_inout_detached(&nonce.into(), associated, octets.into())
@@ -196,7 +200,10 @@ mod tests {
         let mut sealed = *b"some octets and room for the tag";
         let tag = Cipher::new([7; 32]).encrypt(b"ad", &mut sealed[..16]).unwrap();
         sealed[16..].copy_from_slice(&tag);
-        assert_eq!(Cipher::new([7; 32]).decrypt(b"ad", &mut sealed.clone()).unwrap(), b"some octets and ");
+        assert_eq!(
+            Cipher::new([7; 32]).decrypt(b"ad", &mut sealed.clone()).unwrap(),
+            b"some octets and "
+        );
         for at in 0..sealed.len() {
             let mut changed = sealed;
             changed[at] ^= 1;

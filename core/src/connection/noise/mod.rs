@@ -282,7 +282,10 @@ struct Remote {
 impl Remote {
     fn read(payload: &[u8], static_key: &PublicKey) -> Result<Self, Error> {
         let payload = Payload::decode(payload).map_err(Error::Payload)?;
-        let peer = payload.peer().map_err(|_| Error::KeyType)?;
+        let peer = payload.peer().map_err(|error| match error {
+            wire::Error::Unsupported(_) => Error::KeyType,
+            wire::Error::Truncated(_) | wire::Error::Malformed(_) => Error::Payload(error),
+        })?;
         let signature = Signature(*payload.signature().map_err(Error::Payload)?);
         peer.verify(&signed(static_key), &signature).map_err(|_| Error::Signature)?;
         let yamux = Line::Yamux.text().as_bytes();
@@ -333,8 +336,7 @@ fn encrypted_key<'a>(
     symmetric: &mut Symmetric,
     message: &'a mut [u8],
 ) -> Result<(PublicKey, &'a mut [u8]), Error> {
-    let (key, rest) =
-        message.split_first_chunk_mut::<{ 32 + TAG_LEN }>().ok_or(Error::Message)?;
+    let (key, rest) = message.split_first_chunk_mut::<{ 32 + TAG_LEN }>().ok_or(Error::Message)?;
     let key: [u8; 32] =
         (&*symmetric.decrypt_and_hash(key)?).try_into().map_err(|_| Error::Message)?;
     Ok((PublicKey::from(key), rest))
@@ -364,3 +366,6 @@ fn encrypt(
         Err(error) => *result = Err(error),
     }
 }
+
+#[cfg(test)]
+mod tests;
