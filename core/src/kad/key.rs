@@ -59,6 +59,12 @@ impl Distance {
     /// The greatest.
     pub const MAX: Self = Self([0xff; 32]);
 
+    /// The distance of two points that have these distances to a third.
+    #[must_use]
+    pub fn xor(&self, other: &Self) -> Self {
+        Key(self.0).distance(&Key(other.0))
+    }
+
     /// The bucket of points at this distance: the position of its highest bit, 0 for distance 1 to 255 for the
     /// farther half of all points. `None`: no distance at all.
     #[must_use]

@@ -12,12 +12,15 @@
 //! Spec: libp2p `specs/kad-dht`. Nothing here knows connections, draws randomness or reads a clock; storage is
 //! sized by const parameters or handed in by the caller.
 
+pub mod diversity;
 pub mod key;
 pub mod query;
+pub mod table;
 
 pub use crate::wire::contact::Contact;
 pub use key::{Distance, Key};
 pub use query::Query;
+pub use table::Table;
 
 /// libp2p `specs/kad-dht`: k, the peers of a bucket and the peers a record is put at.
 pub const K: usize = 20;

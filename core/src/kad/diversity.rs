@@ -1,0 +1,99 @@
+//! How many peers of one IP prefix are believed: addresses are cheap inside a prefix and dear across many, so
+//! a crowd of made-up peers must not fill a bucket, a table or a store.
+//! Spec: libp2p `specs/kad-dht` implementations (go-libp2p-kbucket's `peerdiversity`): prefixes of /16 and /48.
+//!
+//! Only global addresses are grouped. Private ones are exempt: booting on a LAN is the main case, and there
+//! everybody shares a prefix.
+
+use core::net::{IpAddr, SocketAddr};
+
+use crate::wire::contact::Addresses;
+use crate::wire::url::AddressClass;
+
+/// Peers of one group in one bucket.
+pub const PER_BUCKET: usize = 2;
+
+/// Peers of one group in the whole table.
+pub const PER_TABLE: usize = 3;
+
+/// The /16 of a global IPv4 address or the /48 of a global IPv6 address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Group {
+    v4: bool,
+    prefix: [u8; 6],
+}
+
+impl Group {
+    /// The group of an address; `None`: it is not global.
+    #[must_use]
+    pub fn of(ip: IpAddr) -> Option<Self> {
+        if AddressClass::of(ip) != AddressClass::Global {
+            return None;
+        }
+        Some(match ip {
+            IpAddr::V4(ip) => {
+                let [a, b, ..] = ip.octets();
+                Self { v4: true, prefix: [a, b, 0, 0, 0, 0] }
+            }
+            IpAddr::V6(ip) => {
+                let [a, b, c, d, e, f, ..] = ip.octets();
+                Self { v4: false, prefix: [a, b, c, d, e, f] }
+            }
+        })
+    }
+
+    /// The group of every address that has one.
+    pub fn all(addresses: &Addresses) -> impl Iterator<Item = Self> + '_ {
+        addresses.iter().map(|address: SocketAddr| address.ip()).filter_map(Self::of)
+    }
+}
+
+/// Whether one more peer at `addresses` leaves no group with more than `limit` peers, `others` counted.
+pub fn fits<'a>(
+    addresses: &Addresses,
+    others: &(impl Iterator<Item = &'a Addresses> + Clone),
+    limit: usize,
+) -> bool {
+    Group::all(addresses).all(|group| {
+        let same = others.clone().filter(|other| Group::all(other).any(|one| one == group));
+        same.count() < limit
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn group(text: &str) -> Option<Group> {
+        Group::of(text.parse().unwrap())
+    }
+
+    #[test]
+    fn only_global_addresses_have_a_group() {
+        for text in ["10.0.0.1", "192.168.1.1", "100.64.0.1", "127.0.0.1", "fd00::1", "fe80::1"] {
+            assert_eq!(group(text), None, "{text}");
+        }
+        assert_eq!(group("203.0.113.9"), group("203.0.7.7"));
+        assert_ne!(group("203.0.113.9"), group("203.1.113.9"));
+        assert_eq!(group("2001:db8:1:2::1"), group("2001:db8:1:ffff::1"));
+        assert_ne!(group("2001:db8:1:2::1"), group("2001:db8:2:2::1"));
+    }
+
+    #[test]
+    fn a_peer_counts_once_in_each_of_its_groups() {
+        let of = |texts: &[&str]| -> Addresses {
+            texts.iter().map(|text| text.parse::<SocketAddr>().unwrap()).collect()
+        };
+        let others = [
+            of(&["203.0.113.1:1", "203.0.113.1:2", "[2001:db8::1]:1"]),
+            of(&["10.0.0.1:1", "203.0.113.2:1"]),
+        ];
+        let check = |texts: &[&str], limit| fits(&of(texts), &others.iter(), limit);
+        assert!(check(&["203.0.1.1:1"], 3));
+        assert!(!check(&["203.0.1.1:1"], 2));
+        assert!(check(&["[2001:db8::2]:1"], 2));
+        assert!(!check(&["[2001:db8::2]:1", "203.0.1.1:1"], 2), "each group counts");
+        assert!(check(&["10.0.0.2:1"], 0), "private addresses are exempt");
+    }
+}
