@@ -4,6 +4,7 @@
 mod adversary;
 mod lifetime;
 mod loss;
+mod tcp;
 mod topology;
 
 use std::time::Duration;

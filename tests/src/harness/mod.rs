@@ -1,19 +1,22 @@
-//! A whole LAN in one thread: the core's machines on simulated links under a clock that jumps to the next thing
-//! that happens. Latency, loss, duplication, reordering, cut cables, bridges, reflectors and sleeping hosts are
-//! inputs; the seed makes a run repeatable and is printed when a test fails.
+//! A whole network in one thread: the core's machines on simulated links and TCP connections under a clock that
+//! jumps to the next thing that happens. Latency, loss, duplication, reordering, cut cables, bridges, reflectors,
+//! islands, resets and sleeping hosts are inputs; the seed makes a run repeatable and is printed when a test fails.
 //! Not here: sockets, files, and any opinion on what the machines should do.
 
 mod network;
 mod station;
+mod tcp;
+mod wide;
 
 pub use network::{Conditions, HostId, Network, SegmentId, Traffic};
-pub use station::{Arrival, Seen, Station};
+pub use station::{Arrival, Node, Recorded, Seen, Station};
+pub use tcp::{Door, TcpConditions, TcpTraffic};
 
 use phase_core::client;
 use phase_core::identity::SecretKey;
 use phase_core::mdns::service::HostLabel;
 use phase_core::provider::{self, Image, Origin};
-use phase_core::rng::Seed;
+use phase_core::rng::{Rng, Seed};
 use phase_core::time::UnixTime;
 use phase_core::wire::digest::Digest;
 use phase_core::wire::record::{Arch, Channel, ProviderName, Version};
@@ -107,4 +110,11 @@ pub fn pinned(numbers: impl IntoIterator<Item = u64>) -> Trust {
         trust.add_word(&key(number).peer_id().to_string()).expect("room for one more provider");
     }
     trust
+}
+
+/// True with this probability of 0 to 1.
+fn chance(rng: &mut Rng, probability: f64) -> bool {
+    // 53 bits are what a double holds exactly.
+    let unit = (rng.u64() >> 11) as f64 / (1_u64 << 53) as f64;
+    unit < probability
 }

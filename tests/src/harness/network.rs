@@ -7,13 +7,15 @@ use std::time::Duration;
 
 use phase_core::client::{self, Client};
 use phase_core::machine::{
-    Datagram, Family, Input, Link, LinkId, Network as Prefix, Port, Transmit,
+    ConnectionId, ConnectionInput, Datagram, Family, Input, Link, LinkId, Network as Prefix, Port,
+    Transmit, TransmitBuffer,
 };
 use phase_core::provider::{self, Provider};
 use phase_core::rng::Rng;
 use phase_core::time::Instant;
 
-use super::station::{IMAGES, Seen, Station};
+use super::station::{IMAGES, Put, Seen, Station};
+use super::tcp::{Door, Happening, Tcp};
 
 const MDNS_PORT: u16 = 5353;
 const EPHEMERAL_PORT: u16 = 40_000;
@@ -42,7 +44,7 @@ pub struct SegmentId(usize);
 
 /// A host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct HostId(usize);
+pub struct HostId(pub(super) usize);
 
 /// What was sent.
 #[derive(Clone, Debug, Default)]
@@ -64,7 +66,7 @@ impl Traffic {
 }
 
 #[derive(Debug)]
-struct Interface {
+pub(super) struct Interface {
     segment: SegmentId,
     v4: Option<Ipv4Addr>,
     v6: Ipv6Addr,
@@ -87,12 +89,14 @@ impl Interface {
 }
 
 #[derive(Debug)]
-struct Host {
-    station: Station,
+pub(super) struct Host {
+    pub(super) station: Station,
     interfaces: Vec<Interface>,
-    wake: Option<Instant>,
+    pub(super) wake: Option<Instant>,
+    /// The deadline that stands in the network's list.
+    listed: Option<Instant>,
     asleep: bool,
-    present: bool,
+    pub(super) present: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -120,10 +124,14 @@ struct Envelope {
 /// The LAN and its clock.
 #[derive(Debug)]
 pub struct Network {
-    now: Instant,
+    pub(super) now: Instant,
     seed: u64,
     rng: Rng,
-    hosts: Vec<Host>,
+    pub(super) hosts: Vec<Host>,
+    /// Deadlines, of which only those that a host lists count.
+    wakes: BinaryHeap<Reverse<(Instant, usize)>>,
+    pub(super) tcp: Tcp,
+    buffer: Box<TransmitBuffer>,
     segments: Vec<Conditions>,
     bridges: Vec<(SegmentId, SegmentId)>,
     reflectors: Vec<(SegmentId, SegmentId)>,
@@ -142,6 +150,9 @@ impl Network {
             seed,
             rng: super::seed(seed).stream("network"),
             hosts: Vec::new(),
+            wakes: BinaryHeap::new(),
+            tcp: Tcp::new(super::seed(seed).stream("tcp")),
+            buffer: Box::new([0xa5; phase_core::limits::TRANSMIT_MAX]),
             segments: Vec::new(),
             bridges: Vec::new(),
             reflectors: Vec::new(),
@@ -180,21 +191,30 @@ impl Network {
 
     /// Adds a host with an interface in each of `segments` and takes them up.
     pub fn host(&mut self, station: Station, segments: &[SegmentId]) -> HostId {
-        let id = HostId(self.hosts.len());
-        let number = u16::try_from(id.0 + 1).unwrap_or(u16::MAX);
+        let number = u16::try_from(self.hosts.len() + 1).unwrap_or(u16::MAX);
         let interfaces = segments.iter().map(|segment| Interface::of(*segment, number)).collect();
-        self.hosts.push(Host { station, interfaces, wake: None, asleep: false, present: true });
-        self.links_up(id);
-        id
+        self.settle(station, interfaces)
     }
 
     /// As [`Network::host`], without IPv4.
     pub fn host_v6_only(&mut self, station: Station, segment: SegmentId) -> HostId {
-        let id = HostId(self.hosts.len());
-        let number = u16::try_from(id.0 + 1).unwrap_or(u16::MAX);
+        let number = u16::try_from(self.hosts.len() + 1).unwrap_or(u16::MAX);
         let interface = Interface { v4: None, ..Interface::of(segment, number) };
-        let interfaces = vec![interface];
-        self.hosts.push(Host { station, interfaces, wake: None, asleep: false, present: true });
+        self.settle(station, vec![interface])
+    }
+
+    fn settle(&mut self, station: Station, interfaces: Vec<Interface>) -> HostId {
+        let addresses = interfaces.iter().flat_map(|i| i.prefixes().into_iter().map(|p| p.address));
+        self.tcp.add_host(addresses.collect(), Door::Refuses);
+        self.add(station, interfaces)
+    }
+
+    /// Adds the host whose addresses [`Tcp`] has been told of.
+    pub(super) fn add(&mut self, station: Station, interfaces: Vec<Interface>) -> HostId {
+        let id = HostId(self.hosts.len());
+        let (wake, listed) = (None, None);
+        let host = Host { station, interfaces, wake, listed, asleep: false, present: true };
+        self.hosts.push(host);
         self.links_up(id);
         id
     }
@@ -293,16 +313,20 @@ impl Network {
     pub fn unplug(&mut self, id: HostId) {
         let host = &mut self.hosts[id.0];
         (host.present, host.wake) = (false, None);
+        self.tcp.end_life(id.0);
     }
 
     /// Stops the clock of a host's machine; what is sent to it meanwhile is lost.
     pub fn sleep(&mut self, id: HostId) {
         self.hosts[id.0].asleep = true;
+        self.tcp.set_reachable(id.0, false);
     }
 
     /// Wakes a host: its links come up as they do after a suspend.
     pub fn wake(&mut self, id: HostId) {
         self.hosts[id.0].asleep = false;
+        self.tcp.set_reachable(id.0, true);
+        self.drain(id);
         self.links_down(id);
         self.links_up(id);
     }
@@ -310,6 +334,8 @@ impl Network {
     /// Pulls the cable of a host's interface, or plugs it in again.
     pub fn set_cable(&mut self, id: HostId, interface: usize, up: bool) {
         self.hosts[id.0].interfaces[interface].up = up;
+        let any = self.hosts[id.0].interfaces.iter().any(|i| i.up);
+        self.tcp.set_reachable(id.0, any);
         if up {
             self.links_up(id);
         } else {
@@ -350,13 +376,16 @@ impl Network {
     }
 
     /// Does the next thing that happens up to `end`; `false`: there is none.
-    fn step(&mut self, end: Instant) -> bool {
-        let awake = self.hosts.iter().enumerate().filter(|(_, h)| h.present && !h.asleep);
-        let wake = awake.filter_map(|(n, h)| Some((h.wake?, n))).min();
-        let arrival = self.flying.peek().map(|Reverse(f)| f.at);
-        match (wake, arrival) {
-            (Some((at, host)), arrival) if at <= end && arrival.is_none_or(|a| at < a) => {
+    pub(super) fn step(&mut self, end: Instant) -> bool {
+        let datagram = self.flying.peek().map(|Reverse(f)| f.at);
+        let connection = self.tcp.next_at(self.now);
+        let arrival = datagram.into_iter().chain(connection).min();
+        let bound = arrival.map_or(end, |at| at.min(end));
+        match (self.next_wake(), arrival) {
+            (Some((at, host)), arrival) if at <= bound && arrival.is_none_or(|a| at < a) => {
                 self.now = self.now.max(at);
+                self.hosts[host].listed = None;
+                self.wakes.pop();
                 self.input(HostId(host), Input::Timeout);
                 let next = self.hosts[host].wake;
                 let stuck = next.is_some_and(|next| next <= self.now);
@@ -367,13 +396,44 @@ impl Network {
             }
             (_, Some(at)) if at <= end => {
                 self.now = self.now.max(at);
-                if let Some(Reverse(flying)) = self.flying.pop() {
-                    self.arrive(&flying);
+                if datagram == Some(at) {
+                    if let Some(Reverse(flying)) = self.flying.pop() {
+                        self.arrive(&flying);
+                    }
+                } else if let Some((host, id, happening)) = self.tcp.next(self.now) {
+                    self.happen(HostId(host), id, &happening);
                 }
             }
             _ => return false,
         }
         true
+    }
+
+    /// The earliest deadline of a host that is awake.
+    fn next_wake(&mut self) -> Option<(Instant, usize)> {
+        while let Some(Reverse((at, n))) = self.wakes.peek().copied() {
+            let host = &mut self.hosts[n];
+            let stands = host.listed == Some(at);
+            if stands && host.wake == Some(at) && host.present && !host.asleep {
+                return Some((at, n));
+            }
+            if stands {
+                host.listed = None;
+            }
+            self.wakes.pop();
+        }
+        None
+    }
+
+    fn happen(&mut self, host: HostId, id: ConnectionId, happening: &Happening) {
+        let input = match happening {
+            Happening::Connected => ConnectionInput::Connected,
+            Happening::Accepted(remote) => ConnectionInput::Accepted { remote: *remote },
+            Happening::Received(octets) => ConnectionInput::Received(octets),
+            Happening::Writable(room) => ConnectionInput::Writable { room: *room },
+            Happening::Closed(reason) => ConnectionInput::Closed(*reason),
+        };
+        self.input(host, Input::Connection(id, input));
     }
 
     fn arrive(&mut self, flying: &Flying) {
@@ -399,11 +459,20 @@ impl Network {
         self.drain(id);
     }
 
-    fn drain(&mut self, id: HostId) {
+    pub(super) fn drain(&mut self, id: HostId) {
         let (now, mut sent) = (self.now, Vec::new());
         let host = &mut self.hosts[id.0];
-        host.wake =
-            host.station.drain(now, |transmit, octets| sent.push((transmit, octets.to_vec())));
+        let tcp = &mut self.tcp;
+        host.wake = host.station.drain(now, &mut self.buffer, |put, octets| match put {
+            Put::Datagram(transmit) => sent.push((transmit, octets.to_vec())),
+            Put::Connection(connection, output) => {
+                tcp.output(now, id.0, connection, (output, octets));
+            }
+        });
+        if host.wake != host.listed {
+            host.listed = host.wake;
+            self.wakes.extend(host.wake.map(|at| Reverse((at, id.0))));
+        }
         for (transmit, octets) in sent {
             self.send(id, &transmit, &octets);
         }
@@ -508,12 +577,10 @@ impl Network {
     }
 
     fn chance(&mut self, probability: f64) -> bool {
-        // 53 bits are what a double holds exactly.
-        let unit = (self.rng.u64() >> 11) as f64 / (1_u64 << 53) as f64;
-        unit < probability
+        super::chance(&mut self.rng, probability)
     }
 
-    fn links_up(&mut self, id: HostId) {
+    pub(super) fn links_up(&mut self, id: HostId) {
         for interface in 0..self.hosts[id.0].interfaces.len() {
             self.input_links(id, interface, true);
         }

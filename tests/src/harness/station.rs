@@ -1,7 +1,12 @@
 //! The machines of a simulated host, and what they told.
 
+use std::any::Any;
+use std::fmt::Debug;
+
 use phase_core::client::{self, Client};
-use phase_core::machine::{Input, Machine, Output, Transmit, TransmitBuffer};
+use phase_core::machine::{
+    ConnectionId, ConnectionOutput, Input, Machine, Output, Transmit, TransmitBuffer,
+};
 use phase_core::provider::{self, Provider};
 use phase_core::time::{Instant, UnixTime};
 
@@ -37,9 +42,53 @@ pub struct Arrival {
     pub octets: Vec<u8>,
 }
 
+/// What a machine sent, or wants done with a connection.
+pub(super) enum Put {
+    Datagram(Transmit),
+    Connection(ConnectionId, ConnectionOutput),
+}
+
+/// Any machine with its user: what acts upon the events keeps or answers them in [`Node::poll_output`].
+pub trait Node: Any + Debug {
+    /// As [`Machine::handle_input`].
+    fn handle_input(&mut self, now: Instant, input: Input<'_>);
+
+    /// As [`Machine::poll_output`]; an event has been dealt with when it is returned.
+    fn poll_output(&mut self, now: Instant, buf: &mut TransmitBuffer) -> Output<()>;
+}
+
+/// A machine whose events are kept.
+#[derive(Debug)]
+pub struct Recorded<M: Machine> {
+    /// The machine.
+    pub machine: M,
+    /// What it told, and when.
+    pub events: Vec<(Instant, M::Event)>,
+}
+
+impl<M: Machine> Recorded<M> {
+    /// Nothing told yet.
+    pub const fn new(machine: M) -> Self {
+        Self { machine, events: Vec::new() }
+    }
+}
+
+impl<M: Machine<Event: Debug> + Debug + 'static> Node for Recorded<M> {
+    fn handle_input(&mut self, now: Instant, input: Input<'_>) {
+        self.machine.handle_input(now, input);
+    }
+
+    fn poll_output(&mut self, now: Instant, buf: &mut TransmitBuffer) -> Output<()> {
+        let output = self.machine.poll_output(buf);
+        told(output, |event| self.events.push((now, event)))
+    }
+}
+
 /// The machine of a host.
 #[derive(Debug)]
 pub enum Station {
+    /// Any machine.
+    Node(Box<dyn Node>),
     /// A provider.
     Provider {
         /// The machine.
@@ -76,6 +125,7 @@ impl Station {
 
     pub(super) fn handle_input(&mut self, now: Instant, input: Input<'_>) {
         match self {
+            Self::Node(node) => node.handle_input(now, input),
             Self::Provider { machine, .. } => machine.handle_input(now, input),
             Self::Client { machine, .. } => machine.handle_input(now, input),
             Self::Bystander(heard) => {
@@ -86,53 +136,57 @@ impl Station {
         }
     }
 
-    /// Takes all outputs; gives the datagrams to `send` and returns the next deadline.
+    /// Takes all outputs; gives what is to be sent to `put` and returns the next deadline.
     pub(super) fn drain(
         &mut self,
         now: Instant,
-        mut send: impl FnMut(Transmit, &[u8]),
+        buffer: &mut TransmitBuffer,
+        mut put: impl FnMut(Put, &[u8]),
     ) -> Option<Instant> {
-        let mut buffer: Box<TransmitBuffer> = Box::new([0xa5; phase_core::limits::TRANSMIT_MAX]);
         for _ in 0..OUTPUTS_MAX {
-            let wake = match self {
-                Self::Provider { machine, events, next_seq } => {
-                    match machine.poll_output(&mut buffer) {
-                        Output::Transmit(transmit) => {
-                            send(transmit, &buffer[..transmit.len]);
-                            continue;
-                        }
-                        Output::Connection(..) => {
-                            panic!("a machine for the LAN alone connects to nobody")
-                        }
-                        Output::Event(event) => {
-                            if matches!(event, provider::Event::SignatureDue { .. }) {
-                                *next_seq = machine.sign(now, wall_clock(now), *next_seq);
-                            }
-                            events.push((now, event));
-                            continue;
-                        }
-                        Output::Timeout(wake) => wake,
-                    }
+            match self.poll_output(now, buffer) {
+                Output::Transmit(transmit) => {
+                    put(Put::Datagram(transmit), &buffer[..transmit.len]);
                 }
-                Self::Client { machine, seen } => match machine.poll_output(&mut buffer) {
-                    Output::Transmit(transmit) => {
-                        send(transmit, &buffer[..transmit.len]);
-                        continue;
-                    }
-                    Output::Connection(..) => {
-                        panic!("a machine for the LAN alone connects to nobody")
-                    }
-                    Output::Event(event) => {
-                        seen.push(look(machine, now, event));
-                        continue;
-                    }
-                    Output::Timeout(wake) => wake,
-                },
-                Self::Bystander(_) => None,
-            };
-            return wake.map(|wake| wake.at);
+                Output::Connection(id, output) => put(Put::Connection(id, output), &buffer[..]),
+                Output::Event(()) => {}
+                Output::Timeout(wake) => return wake.map(|wake| wake.at),
+            }
         }
         panic!("a machine does not drain: more than {OUTPUTS_MAX} outputs after one input");
+    }
+
+    fn poll_output(&mut self, now: Instant, buffer: &mut TransmitBuffer) -> Output<()> {
+        match self {
+            Self::Node(node) => node.poll_output(now, buffer),
+            Self::Provider { machine, events, next_seq } => {
+                let output = machine.poll_output(buffer);
+                told(output, |event| {
+                    if matches!(event, provider::Event::SignatureDue { .. }) {
+                        *next_seq = machine.sign(now, wall_clock(now), *next_seq);
+                    }
+                    events.push((now, event));
+                })
+            }
+            Self::Client { machine, seen } => {
+                let output = machine.poll_output(buffer);
+                told(output, |event| seen.push(look(machine, now, event)))
+            }
+            Self::Bystander(_) => Output::Timeout(None),
+        }
+    }
+}
+
+/// Tells the user of an event.
+fn told<E>(output: Output<E>, tell: impl FnOnce(E)) -> Output<()> {
+    match output {
+        Output::Transmit(transmit) => Output::Transmit(transmit),
+        Output::Connection(id, output) => Output::Connection(id, output),
+        Output::Event(event) => {
+            tell(event);
+            Output::Event(())
+        }
+        Output::Timeout(wake) => Output::Timeout(wake),
     }
 }
 
