@@ -79,7 +79,8 @@ impl Discovery {
         let mut seed = [0; 32];
         getrandom::fill(&mut seed).map_err(Error::Random)?;
         let named = !search.interfaces.is_empty();
-        let options = NetOptions { interfaces: search.interfaces, ephemeral: true };
+        let options =
+            NetOptions { interfaces: search.interfaces, ephemeral: true, ..NetOptions::default() };
         let driver = Driver::open(options)?;
         let best_class = match search.trust.mode() {
             trust::Mode::Pinned => TrustClass::Pinned,

@@ -31,8 +31,9 @@ use phase_core::time::Instant;
 use tokio::time::sleep;
 
 use crate::clock::Clock;
+use crate::net::connections::{ConnectionCounters, ConnectionLimits, Connections};
 use crate::net::interfaces::{Interface, judge};
-use crate::net::{self, Error, Inbox, MDNS_PORT, Outbox, Queued, Socket, Watcher};
+use crate::net::{self, Error, Inbox, Outbox, Queued, Socket, Watcher, open_sockets};
 
 /// Changes of interfaces come in bursts: the list is read once, this long after the first.
 const SETTLE: Duration = Duration::from_millis(20);
@@ -49,6 +50,12 @@ pub struct NetOptions {
     /// Also opens ports of its own for one-shot queries (RFC 6762 §5.1), and goes without port 5353 where
     /// it cannot be had.
     pub ephemeral: bool,
+    /// Opens no UDP socket at all.
+    pub without_mdns: bool,
+    /// TCP addresses to listen on; port 0: one that the system chooses.
+    pub listen: Vec<SocketAddr>,
+    /// How many TCP connections there may be.
+    pub connections: ConnectionLimits,
 }
 
 /// What became of datagrams that were to be sent.
@@ -86,6 +93,7 @@ pub struct Driver {
     outbox: Outbox,
     /// The sender of a unicast datagram and the address it wrote to: its answer leaves from there.
     answering: Option<(SocketAddr, IpAddr)>,
+    connections: Connections,
     wake: Option<Wake>,
     counters: Counters,
     /// What was reported since the list of interfaces was read: interface, whether IPv4, why.
@@ -104,33 +112,17 @@ impl Driver {
     /// time.
     ///
     /// # Errors
-    /// [`Error::Socket`] where neither IPv4 nor IPv6 gives a socket that is needed, [`Error::Interfaces`].
+    /// [`Error::Socket`] where neither IPv4 nor IPv6 gives a socket that is needed, [`Error::Listen`],
+    /// [`Error::Interfaces`].
     /// No interface at all is not an error: those that come are used.
     pub fn open(options: NetOptions) -> Result<Self, Error> {
         let clock = Clock::start();
-        let mut sockets = Vec::with_capacity(4);
-        if options.ephemeral {
-            open_both(0, |family| {
-                sockets.push(Socket::ephemeral(family)?);
-                Ok(())
-            })?;
-        }
-        let mut first_binder = true;
-        let shared = open_both(MDNS_PORT, |family| {
-            let (socket, first) = Socket::mdns(family)?;
-            first_binder &= first;
-            sockets.push(socket);
-            Ok(())
-        });
-        match shared {
-            Ok(()) => {}
-            Err(error) if options.ephemeral => {
-                tracing::warn!(
-                    "{error}. Only one-shot queries are sent, and no announcement is heard"
-                );
-            }
-            Err(error) => return Err(error),
-        }
+        let (sockets, first_binder) = match options.without_mdns {
+            true => (Vec::new(), false),
+            false => open_sockets(options.ephemeral)?,
+        };
+        let connections = Connections::open(&options.listen, options.connections)
+            .map_err(|(address, source)| Error::Listen { address, source })?;
         // Watched before it is read, so that no change falls between.
         let watcher = Watcher::open().map_err(Error::Interfaces)?;
         let mut driver = Self {
@@ -149,6 +141,7 @@ impl Driver {
             batches: 0,
             outbox: Outbox::new(),
             answering: None,
+            connections,
             wake: None,
             counters: Counters::default(),
             refusals: Vec::new(),
@@ -201,6 +194,23 @@ impl Driver {
         self.counters
     }
 
+    /// The TCP addresses that are listened on, with the ports that the system chose.
+    pub fn listening(&self) -> impl Iterator<Item = SocketAddr> + '_ {
+        self.connections.listening()
+    }
+
+    /// How many TCP connections there are, those that are being closed included.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.connections.len()
+    }
+
+    /// What became of TCP connections.
+    #[must_use]
+    pub fn connection_counters(&self) -> ConnectionCounters {
+        self.connections.counters()
+    }
+
     /// Uses other interfaces from here on; `interfaces` as in [`NetOptions`].
     pub fn set_interfaces(&mut self, interfaces: Vec<String>) {
         self.named = interfaces;
@@ -222,7 +232,8 @@ impl Driver {
             if self.batches >= BATCHES_PER_TURN {
                 self.give_way().await;
             }
-            if !self.receive() {
+            let received = self.receive();
+            if !self.serve_connections(machine) && !received {
                 self.batches = 0;
                 self.wait().await;
             }
@@ -239,7 +250,9 @@ impl Driver {
             match machine.poll_output(buffer) {
                 Output::Transmit(transmit) => self.enqueue(transmit),
                 // No TCP is opened for a machine yet.
-                Output::Connection(..) => {}
+                Output::Connection(id, what) => {
+                    self.connections.obey(self.clock.now(), id, what, buffer);
+                }
                 Output::Event(event) => return Some(event),
                 Output::Timeout(wake) => {
                     self.answering = None;
@@ -254,6 +267,9 @@ impl Driver {
     fn feed<M: Machine>(&mut self, machine: &mut M) -> bool {
         if let Some(news) = self.news.pop_front() {
             self.tell(machine, news);
+            return true;
+        }
+        if self.connections.tell(machine, self.clock.now()) {
             return true;
         }
         if let Some((socket, next)) = self.pending {
@@ -343,6 +359,7 @@ impl Driver {
     }
 
     fn flush(&mut self) {
+        self.connections.flush();
         if self.outbox.is_empty() {
             return;
         }
@@ -374,6 +391,13 @@ impl Driver {
         false
     }
 
+    /// Serves the TCP socket that has been ready longest; whether there was one.
+    fn serve_connections<M: Machine>(&mut self, machine: &mut M) -> bool {
+        let served = self.connections.serve(machine, self.clock.now());
+        self.batches += u32::from(served);
+        served
+    }
+
     /// Lets other tasks run, and sees changes of interfaces also when datagrams never end.
     async fn give_way(&mut self) {
         self.batches = 0;
@@ -397,14 +421,13 @@ impl Driver {
     /// Waits until something can be fed.
     async fn wait(&mut self) {
         let wake_at = self.wake.map(|wake| wake.at);
-        let deadline = match (wake_at, self.relist_at) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
-        };
+        let connections = self.connections.deadline();
+        let deadline = [wake_at, self.relist_at, connections].into_iter().flatten().min();
         let now = self.clock.now();
         let mut elapsed = pin!(deadline.map(|at| sleep(at.since(now))));
         poll_fn(|cx| {
             let mut ready = self.poll_change(cx);
+            ready |= self.connections.poll(cx).is_ready();
             for socket in &self.sockets {
                 ready |= socket.poll_readable(cx).is_ready();
             }
@@ -473,24 +496,6 @@ impl Driver {
 
     fn mdns_socket(&self, family: Family) -> Option<&Socket> {
         self.sockets.iter().find(|s| s.port == Port::Mdns && s.family == family)
-    }
-}
-
-/// Opens what `open` opens for IPv4 and IPv6; one of them is enough.
-fn open_both(port: u16, mut open: impl FnMut(Family) -> io::Result<()>) -> Result<(), Error> {
-    let v4 = open(Family::V4);
-    let v6 = open(Family::V6);
-    match (v4, v6) {
-        (Err(_), Err(source)) => Err(Error::Socket { port, source }),
-        (Err(error), Ok(())) => {
-            tracing::debug!(port, %error, "IPv6 only");
-            Ok(())
-        }
-        (Ok(()), Err(error)) => {
-            tracing::debug!(port, %error, "IPv4 only");
-            Ok(())
-        }
-        (Ok(()), Ok(())) => Ok(()),
     }
 }
 

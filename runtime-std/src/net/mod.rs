@@ -1,6 +1,6 @@
-//! Multicast DNS sockets and the interfaces of this host, for the driver.
+//! Multicast DNS sockets, TCP connections and the interfaces of this host, for the driver.
 //!
-//! One socket for each family and port serves every interface: each datagram says by which interface it
+//! One UDP socket for each family and port serves every interface: each datagram says by which interface it
 //! came or leaves (`IP_PKTINFO`, RFC 3542 §6.1), so that a link costs a group membership and nothing else.
 //! Not here: what is said on the wire.
 
@@ -10,8 +10,10 @@ mod batch;
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 #[path = "batch_portable.rs"]
 mod batch;
+pub mod connections;
 mod control;
 pub mod interfaces;
+mod open;
 mod outbox;
 mod socket;
 #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -22,9 +24,10 @@ mod system;
 mod system;
 
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 pub(crate) use batch::Inbox;
+pub(crate) use open::open_sockets;
 pub(crate) use outbox::{Outbox, Queued};
 pub(crate) use socket::Socket;
 pub(crate) use system::{Watcher, list};
@@ -45,6 +48,14 @@ pub enum Error {
         /// 5353, or 0 for an ephemeral one.
         port: u16,
         /// What the system said last.
+        source: io::Error,
+    },
+    /// A TCP address cannot be listened on.
+    #[error("cannot listen on TCP {address}: {source}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
         source: io::Error,
     },
     /// The interfaces cannot be listed or watched.

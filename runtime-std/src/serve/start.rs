@@ -124,7 +124,7 @@ pub async fn run(settings: Settings, flags: Flags, config: Option<PathBuf>) -> R
     let shared = Shared { catalog, counters, status, clock };
     let server = Server::start(listener, shared.clone())?;
 
-    let options = NetOptions { interfaces: settings.interfaces.clone(), ephemeral: false };
+    let options = NetOptions { interfaces: settings.interfaces.clone(), ..NetOptions::default() };
     let driver = settings.mdns.then(|| Driver::open(options)).transpose()?;
     let now = driver.as_ref().map_or_else(|| clock.now(), Driver::now);
     let mut provider = machine(&settings, &base, server.address(), now)?;

@@ -229,7 +229,7 @@ fn an_interface_without_multicast_is_used_only_when_it_is_named() {
     let running = provider(&host.namespace);
     assert_eq!(running.told_within(Duration::from_millis(200)), None);
     drop(running);
-    let options = NetOptions { interfaces: vec!["eth0".to_owned()], ephemeral: false };
+    let options = NetOptions { interfaces: vec!["eth0".to_owned()], ..NetOptions::default() };
     let running = Running::in_namespace(&host.namespace, options, Echo::default()).unwrap();
     let id = LinkId { interface: host.index, family: Family::V4 };
     running.wait_for("up", |told| up_any(told, id));
@@ -239,7 +239,11 @@ fn an_interface_without_multicast_is_used_only_when_it_is_named() {
 fn loopback_serves_this_host_when_it_is_named() {
     let namespace = Namespace::new("alone").unwrap();
     let greeting = (Port::Mdns, (GROUP_V4, 5353).into(), (GROUP_V6, 5353).into());
-    let named = |ephemeral| NetOptions { interfaces: vec!["lo".to_owned()], ephemeral };
+    let named = |ephemeral| NetOptions {
+        interfaces: vec!["lo".to_owned()],
+        ephemeral,
+        ..NetOptions::default()
+    };
     let first = Running::in_namespace(&namespace, named(false), Echo::default()).unwrap();
     let echo = Echo { greeting: Some(greeting), ..Echo::default() };
     let _second = Running::in_namespace(&namespace, named(true), echo).unwrap();

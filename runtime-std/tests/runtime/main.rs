@@ -1,5 +1,6 @@
 //! The runtime on real sockets, interfaces and processes, in network namespaces.
 
+mod connections;
 mod discover;
 mod driver;
 mod echo;

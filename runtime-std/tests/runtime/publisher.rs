@@ -220,7 +220,8 @@ impl Publisher {
             let runtime =
                 tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async move {
-                let driver = Driver::open(NetOptions { interfaces, ephemeral: false }).unwrap();
+                let driver =
+                    Driver::open(NetOptions { interfaces, ..NetOptions::default() }).unwrap();
                 opened_tx.send(()).unwrap();
                 run(driver, commands).await;
             });
