@@ -20,11 +20,13 @@
 
 mod field;
 mod json;
+mod key;
 mod signed;
 mod txt;
 
 pub use field::{Arch, Channel, Field, ProviderName, Version};
 pub use json::decode_json;
+pub use key::{AdvertKey, KEY_MAX, PROVIDER_KEY_LEN};
 pub use txt::{Txt, decode_txt, txt_strings};
 
 use super::digest::Digest;
