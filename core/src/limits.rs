@@ -156,3 +156,14 @@ pub const ADDRESSES_PER_PEER: usize = 4;
 
 /// Peers that one lookup contacts: three times k and a few that do not answer.
 pub const PEERS_PER_LOOKUP: usize = 64;
+
+/// Peers of either list of one Kademlia message that are looked at: k is 20, and some name themselves too.
+pub const PEERS_PER_RESPONSE: usize = 32;
+
+/// Octets of the value of a Kademlia record that are looked at: an advert with room for members that later
+/// versions add.
+pub const RECORD_VALUE_MAX: usize = ADVERT_JSON_MAX;
+
+/// Octets of the key and of the publisher of a Kademlia record that are looked at: a key of ours with a peer, the
+/// multihash of a peer, and some more.
+pub const RECORD_NAMES_MAX: usize = 192;

@@ -8,6 +8,7 @@ pub mod cursor;
 pub mod digest;
 pub mod dns;
 mod json;
+pub mod kad;
 pub mod manifest;
 pub mod multiaddr;
 pub mod multistream;

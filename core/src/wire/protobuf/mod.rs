@@ -1,8 +1,12 @@
-//! Protobuf messages: the fields of a complete message, and writing them.
+//! Protobuf messages: the fields of a complete message, those of one that comes in pieces, and writing them.
 //! Spec: protobuf encoding (wire types 0, 1, 2 and 5).
 //!
 //! Fields come in the order of the octets; unknown ones are the caller's to skip; which of two with one number
 //! counts is the caller's to say (the last, as protobuf has it). Not implemented: groups (wire types 3 and 4).
+
+mod scanner;
+
+pub use scanner::{Scanner, Take, Visitor};
 
 use super::Error;
 use super::cursor::{Reader, Writer};
