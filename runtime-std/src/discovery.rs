@@ -158,7 +158,7 @@ impl Discovery {
     /// The name of the interface a candidate was seen on.
     #[must_use]
     pub fn interface_of(&self, candidate: &Candidate) -> Option<&str> {
-        let index = candidate.link().interface;
+        let index = candidate.link()?.interface;
         let interfaces = self.driver.interfaces().iter();
         interfaces.map(|i| (i.index, i.name.as_str())).find(|(i, _)| *i == index).map(|(_, n)| n)
     }

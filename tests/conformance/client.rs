@@ -442,7 +442,7 @@ fn a_link_local_url_is_accepted_with_its_interface() {
     let txt = signed_url(1, "http://[fe80::9]:8080/stable/arm64/manifest.json");
     lan.multicast(&V6, "fe80::9".parse().unwrap(), &[text("lab", &txt)]);
     let id = lan.accepted();
-    assert_eq!(lan.client.candidate(id).unwrap().link().interface, 2);
+    assert_eq!(lan.client.candidate(id).unwrap().link().unwrap().interface, 2);
 }
 
 #[test]
@@ -456,7 +456,7 @@ fn a_candidate_on_two_interfaces_survives_the_loss_of_one() {
     let id = lan.accepted();
     lan.input(Input::LinkDown(V4.id));
     assert!(!lan.is_lost(id));
-    assert_eq!(lan.client.candidate(id).unwrap().link(), wlan.id);
+    assert_eq!(lan.client.candidate(id).unwrap().link(), Some(wlan.id));
     lan.input(Input::LinkDown(wlan.id));
     assert!(lan.is_lost(id));
 }

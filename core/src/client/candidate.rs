@@ -19,15 +19,54 @@ use crate::wire::url::Url;
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct CandidateId(u32);
 
+/// How a candidate was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// By multicast DNS on this link. Its interface is the scope of `fe80::/10` addresses in the URL.
+    Lan(LinkId),
+    /// In the DHT.
+    Dht {
+        /// The peer that answered, whose id its connection proved.
+        responder: PeerId,
+        /// It is the signer: the provider itself is there and answers.
+        direct: bool,
+    },
+}
+
+impl Source {
+    /// The index of the interface, for what was found on one.
+    pub(super) const fn interface(&self) -> Option<u32> {
+        match self {
+            Self::Lan(link) => Some(link.interface),
+            Self::Dht { .. } => None,
+        }
+    }
+}
+
+/// A [`Source`] with what only one kind of it has.
+#[derive(Clone, Debug)]
+enum Origin {
+    Lan { link: LinkId, instance: String<LABEL_MAX, u8> },
+    Dht { responder: PeerId, direct: bool },
+}
+
+impl Origin {
+    fn new(found: &Found<'_>) -> Self {
+        match found.source {
+            Source::Lan(link) => Self::Lan { link, instance: printable(found.label) },
+            Source::Dht { responder, direct } => Self::Dht { responder, direct },
+        }
+    }
+}
+
 /// One advert that was found, accepted or refused.
 #[derive(Clone, Debug)]
 pub struct Candidate {
     id: CandidateId,
     claim: Option<Received>,
     verdict: Result<Accepted, Refusal>,
-    link: LinkId,
+    origin: Origin,
     remote: SocketAddr,
-    instance: String<LABEL_MAX, u8>,
     rtt: Option<Duration>,
     seen_at: Instant,
     demoted: bool,
@@ -54,8 +93,9 @@ pub(super) enum News {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Found<'a> {
     pub(super) now: Instant,
-    pub(super) link: LinkId,
+    pub(super) source: Source,
     pub(super) remote: SocketAddr,
+    /// Of the service instance; empty for the DHT.
     pub(super) label: &'a [u8],
     pub(super) rtt: Option<Duration>,
     pub(super) digest: TextDigest,
@@ -144,10 +184,24 @@ impl Candidate {
         version.map(|version| version.as_str())
     }
 
-    /// The link it was seen on. Its interface is the scope of `fe80::/10` addresses in the URL.
+    /// How it was found.
     #[must_use]
-    pub const fn link(&self) -> LinkId {
-        self.link
+    pub const fn source(&self) -> Source {
+        match &self.origin {
+            Origin::Lan { link, .. } => Source::Lan(*link),
+            Origin::Dht { responder, direct } => {
+                Source::Dht { responder: *responder, direct: *direct }
+            }
+        }
+    }
+
+    /// The link it was seen on; `None` for the DHT.
+    #[must_use]
+    pub const fn link(&self) -> Option<LinkId> {
+        match &self.origin {
+            Origin::Lan { link, .. } => Some(*link),
+            Origin::Dht { .. } => None,
+        }
     }
 
     /// Who answered.
@@ -156,10 +210,13 @@ impl Candidate {
         self.remote
     }
 
-    /// The name of the service instance, for people: characters that do not print are `?`.
+    /// The name of the service instance, for people: characters that do not print are `?`. Empty for the DHT.
     #[must_use]
     pub fn instance(&self) -> &str {
-        &self.instance
+        match &self.origin {
+            Origin::Lan { instance, .. } => instance,
+            Origin::Dht { .. } => "",
+        }
     }
 
     /// The time to its host and back: from a one-shot query to the answer, until [`super::Client::set_rtt`] knows
@@ -258,7 +315,7 @@ impl Candidates {
         if let Some(known) = signer.and_then(|peer| self.accepted_of(&peer)) {
             let superseded = known.digest;
             known.see(found);
-            known.go_to(found.link, found.remote);
+            known.go_to(found);
             known.claim = claim;
             known.verdict = verdict;
             known.digest = found.digest;
@@ -266,16 +323,15 @@ impl Candidates {
             known.tell(News::Changed);
             return Ok(Some(superseded));
         }
-        self.make_room(found.remote.ip(), verdict.as_ref().ok().map(|accepted| accepted.class))?;
+        self.make_room(found, verdict.as_ref().ok().map(|accepted| accepted.class))?;
         self.next_id = self.next_id.wrapping_add(1);
         let news = if verdict.is_ok() { News::Accepted } else { News::Refused };
         let candidate = Candidate {
             id: CandidateId(self.next_id),
             claim,
             verdict,
-            link: found.link,
+            origin: Origin::new(found),
             remote: found.remote,
-            instance: printable(found.label),
             rtt: found.rtt,
             seen_at: found.now,
             demoted: false,
@@ -287,10 +343,13 @@ impl Candidates {
         Ok(None)
     }
 
-    /// Makes room for one candidate from `source` that is trusted as far as `trust`, or refused.
-    fn make_room(&mut self, source: IpAddr, trust: Option<TrustClass>) -> Result<(), NoRoom> {
+    /// Makes room for a candidate that is trusted as far as `trust`, or refused.
+    fn make_room(&mut self, found: &Found<'_>, trust: Option<TrustClass>) -> Result<(), NoRoom> {
+        let source = found.remote.ip();
         let of_source = self.table.iter().filter(|c| c.remote.ip() == source).count();
-        let crowded = of_source >= CANDIDATES_PER_SOURCE;
+        // One node of the DHT may hold what many providers said; of each pinned one there is one candidate.
+        let is_pinned = found.source.interface().is_none() && trust == Some(TrustClass::Pinned);
+        let crowded = of_source >= CANDIDATES_PER_SOURCE && !is_pinned;
         if !crowded && !self.table.is_full() {
             return Ok(());
         }
@@ -352,10 +411,13 @@ impl Candidate {
         self.rtt = self.rtt.or(found.rtt);
     }
 
-    /// It is reached by another way.
-    pub(super) const fn go_to(&mut self, link: LinkId, remote: SocketAddr) {
-        self.link = link;
-        self.remote = remote;
+    /// It is reached by another way. The name it was seen under first stays.
+    pub(super) fn go_to(&mut self, found: &Found<'_>) {
+        match (&mut self.origin, found.source) {
+            (Origin::Lan { link, .. }, Source::Lan(new)) => *link = new,
+            (origin, _) => *origin = Origin::new(found),
+        }
+        self.remote = found.remote;
     }
 
     pub(super) const fn set_rtt(&mut self, rtt: Duration) {
@@ -363,9 +425,12 @@ impl Candidate {
     }
 
     /// Stays, by another link than the one that was lost.
-    pub(super) const fn rehome(&mut self, link: LinkId, source: IpAddr) {
-        self.go_to(link, SocketAddr::new(source, crate::mdns::PORT));
-        self.news = Some(News::Changed);
+    pub(super) fn rehome(&mut self, new: LinkId, source: IpAddr) {
+        if let Origin::Lan { link, .. } = &mut self.origin {
+            *link = new;
+            self.remote = SocketAddr::new(source, crate::mdns::PORT);
+            self.news = Some(News::Changed);
+        }
     }
 
     pub(super) fn set_demoted(&mut self, demoted: bool) {

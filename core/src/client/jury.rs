@@ -9,7 +9,7 @@ use core::time::Duration;
 
 use heapless::Vec;
 
-use super::candidate::{Candidate, Candidates, Found, News};
+use super::candidate::{Candidate, Candidates, Found, News, Source};
 use crate::limits::{VERIFICATION_SOURCES, VERIFICATIONS, VERIFICATIONS_PER_SOURCE};
 use crate::machine::{Network, Wake};
 use crate::mdns::cache::{TextDigest, Worth};
@@ -40,14 +40,14 @@ pub(super) struct Law {
 }
 
 impl Law {
-    pub(super) fn context<'a>(&'a self, networks: &'a [Network]) -> Context<'a> {
+    pub(super) const fn context<'a>(&'a self, carrier: Carrier<'a>) -> Context<'a> {
         Context {
             channel: &self.channel,
             arch: &self.arch,
             pins: &self.pins,
             insecure: self.insecure,
             stale: self.stale,
-            carrier: Carrier::Lan { networks },
+            carrier,
             allow_loopback: self.allow_loopback,
         }
     }
@@ -132,9 +132,27 @@ impl Jury {
 
     /// Judges again what the addresses of an interface decide: an address that was not on the link may be by now.
     pub(super) fn handle_networks(&mut self, now: Instant, interface: u32, networks: &[Network]) {
+        let carrier = Carrier::Lan { networks };
+        self.judge_again(now, carrier, |source| source.interface() == Some(interface));
+    }
+
+    /// Judges again what the addresses of all interfaces decide.
+    #[expect(dead_code, reason = "used with the DHT")]
+    pub(super) fn handle_all_networks(&mut self, now: Instant, networks: &[Network]) {
+        for of_signer in [false, true] {
+            let carrier = Carrier::Dht { networks, direct: of_signer };
+            self.judge_again(
+                now,
+                carrier,
+                |source| matches!(source, Source::Dht { direct, .. } if *direct == of_signer),
+            );
+        }
+    }
+
+    fn judge_again(&mut self, now: Instant, carrier: Carrier<'_>, of: impl Fn(&Source) -> bool) {
         let Self { law, memory, candidates, .. } = self;
-        let context = law.context(networks);
-        for candidate in candidates.iter_mut().filter(|c| c.link().interface == interface) {
+        let context = law.context(carrier);
+        for candidate in candidates.iter_mut().filter(|candidate| of(&candidate.source())) {
             let Err(Refusal::Policy(_)) = candidate.verdict() else { continue };
             let verdict = match candidate.claim() {
                 Some(Received::Signed(signed)) => select::review(signed, &context, memory),
@@ -170,10 +188,10 @@ impl Jury {
     fn judge(
         &mut self,
         found: &Found<'_>,
-        networks: &[Network],
+        carrier: Carrier<'_>,
         received: Result<Received, record::Error>,
     ) -> Judgement {
-        let context = self.law.context(networks);
+        let context = self.law.context(carrier);
         let (claim, verdict) = match received {
             Err(error) => (None, Err(error.into())),
             Ok(Received::Unsigned(legacy)) => {
@@ -197,7 +215,7 @@ impl Jury {
                 (Some(Received::Signed(signed)), verdict)
             }
         };
-        self.keep(found, claim, verdict, networks)
+        self.keep(found, claim, verdict, carrier)
     }
 
     fn keep(
@@ -205,7 +223,7 @@ impl Jury {
         found: &Found<'_>,
         claim: Option<Received>,
         verdict: Result<Accepted, Refusal>,
-        networks: &[Network],
+        carrier: Carrier<'_>,
     ) -> Judgement {
         let worth = if verdict.is_ok() { Worth::Verified } else { Worth::Refused };
         let equivocates = verdict == Err(Refusal::Equivocation);
@@ -215,7 +233,7 @@ impl Jury {
             return NOTHING;
         };
         if equivocates {
-            self.review(networks);
+            self.review(carrier);
         }
         let Self { law, memory, candidates, .. } = self;
         if let Some(candidate) = candidates.by_digest(found.digest) {
@@ -225,9 +243,9 @@ impl Jury {
     }
 
     /// Judges what was accepted again: its signer contradicted itself.
-    fn review(&mut self, networks: &[Network]) {
+    fn review(&mut self, carrier: Carrier<'_>) {
         let Self { law, memory, candidates, .. } = self;
-        let context = law.context(networks);
+        let context = law.context(carrier);
         for candidate in candidates.iter_mut().filter(|candidate| candidate.is_accepted()) {
             let Some(signed) = candidate.signed() else { continue };
             if let Err(refusal @ Refusal::Equivocation) = select::review(signed, &context, memory) {
@@ -254,7 +272,7 @@ impl Listener for Jury {
     fn text(&mut self, seen: &Sighting<'_>, txt: &Txt<'_>) -> Judgement {
         let found = Found {
             now: seen.now,
-            link: seen.link,
+            source: Source::Lan(seen.link),
             remote: seen.remote,
             label: seen.label,
             rtt: seen.rtt,
@@ -264,9 +282,9 @@ impl Listener for Jury {
             known.see(&found);
             known.set_demoted(false);
             // What must not be used by one interface may be on the link of another.
-            let elsewhere = known.link().interface != seen.link.interface;
+            let elsewhere = known.source().interface() != Some(seen.link.interface);
             if elsewhere && matches!(known.verdict(), Err(Refusal::Policy(_))) {
-                known.go_to(seen.link, seen.remote);
+                known.go_to(&found);
                 self.handle_networks(seen.now, seen.link.interface, seen.networks);
             }
             let accepted = self.candidates.by_digest(seen.digest).is_some_and(|c| c.is_accepted());
@@ -278,13 +296,13 @@ impl Listener for Jury {
             return NOTHING;
         }
         let received = record::decode_txt(txt.strings()).map(|txt| txt.advert);
-        self.judge(&found, seen.networks, received)
+        self.judge(&found, Carrier::Lan { networks: seen.networks }, received)
     }
 
     fn gone(&mut self, interface: u32, digest: TextDigest) {
         let watching = self.law.watching;
         if let Some(known) = self.candidates.by_digest(digest)
-            && known.link().interface == interface
+            && known.source().interface() == Some(interface)
         {
             if watching || !known.is_accepted() {
                 known.tell(News::Lost);

@@ -25,7 +25,7 @@ use core::time::Duration;
 use heapless::Vec;
 
 use self::candidate::News;
-pub use self::candidate::{Candidate, CandidateId};
+pub use self::candidate::{Candidate, CandidateId, Source};
 use self::jury::{Jury, Law, local_host};
 use crate::limits::CANDIDATES;
 use crate::machine::{Input, Machine, Output, TransmitBuffer, Wake};
@@ -183,11 +183,11 @@ impl Client {
         let mut addresses: Vec<IpAddr, { crate::limits::ADDRESSES_PER_HOST }> = Vec::new();
         let candidate = self.candidate(id);
         if let Some((candidate, claim)) = candidate.and_then(|c| Some((c, c.claim()?))) {
-            let interface = candidate.link().interface;
             let source = candidate.remote().ip();
             if let Host::Ip(ip) = claim.url().host() {
                 let _ = addresses.push(ip);
-            } else if let Some(name) = local_host(claim) {
+            } else if let Some((name, link)) = local_host(claim).zip(candidate.link()) {
+                let interface = link.interface;
                 let pinned = candidate.trust() == Some(TrustClass::Pinned);
                 let carrier = Carrier::Lan { networks: self.querier.networks(interface) };
                 let loopback = self.jury.law.allow_loopback;
@@ -214,9 +214,10 @@ impl Client {
     /// answers in ten seconds the candidate is lost, or, in a discovery that is done once, ranks lower.
     pub fn reconfirm(&mut self, now: Instant, id: CandidateId) {
         if let Some(candidate) = self.jury.candidates.find_mut(id) {
-            let (interface, digest) = (candidate.link().interface, candidate.digest);
-            self.querier.reconfirm(now, interface, digest);
-            self.handle_timeout(now);
+            if let (Some(link), digest) = (candidate.link(), candidate.digest) {
+                self.querier.reconfirm(now, link.interface, digest);
+                self.handle_timeout(now);
+            }
         }
     }
 
@@ -230,9 +231,11 @@ impl Client {
 
     /// The place of a candidate among the others.
     fn place(&self, candidate: &Candidate) -> Place {
-        let networks = self.querier.networks(candidate.link().interface);
+        let carrier = match candidate.source() {
+            Source::Lan(_) => Carrier::Lan { networks: &[] },
+            Source::Dht { direct, .. } => Carrier::Dht { networks: &[], direct },
+        };
         let rank = candidate.verdict().ok().zip(candidate.claim()).map(|(accepted, claim)| {
-            let carrier = Carrier::Lan { networks };
             Rank::new(*accepted, claim, carrier, candidate.rtt(), &self.nonce)
         });
         Place {

@@ -1,13 +1,13 @@
 //! Which URLs an advert may bring, by how it came.
 //!
-//! | address | LAN |
-//! |---|---|
-//! | unspecified, loopback, multicast, reserved, metadata | never |
-//! | 169.254/16 | only if we have such an address on that interface |
-//! | `fe80::/10` | yes; the scope is the interface |
-//! | private | if on that link, else only from a pinned provider |
-//! | global | yes |
-//! | a name | yes; its address is checked by [`check_address`] after it is resolved |
+//! | address | LAN | DHT |
+//! |---|---|---|
+//! | unspecified, loopback, multicast, reserved, metadata | never | never |
+//! | 169.254/16 | only if we have such an address on that interface | never |
+//! | `fe80::/10` | yes; the scope is the interface | never: nobody knows the scope |
+//! | private | if on that link, else only from a pinned provider | if on a link of ours, else only from a pinned provider |
+//! | global | yes | yes |
+//! | a name | yes; its address is checked by [`check_address`] after it is resolved | likewise |
 
 use core::net::IpAddr;
 
@@ -23,6 +23,13 @@ pub enum Carrier<'a> {
         /// The addresses and prefixes of the interface it came by.
         networks: &'a [Network],
     },
+    /// From the DHT.
+    Dht {
+        /// The addresses and prefixes of all interfaces.
+        networks: &'a [Network],
+        /// The signer itself answered.
+        direct: bool,
+    },
 }
 
 impl Carrier<'_> {
@@ -30,6 +37,8 @@ impl Carrier<'_> {
     pub(super) const fn distance(&self) -> u8 {
         match self {
             Self::Lan { .. } => 0,
+            Self::Dht { direct: true, .. } => 1,
+            Self::Dht { direct: false, .. } => 2,
         }
     }
 }
@@ -63,12 +72,16 @@ pub fn check_address(
     pinned: bool,
     allow_loopback: bool,
 ) -> Result<(), Policy> {
-    let Carrier::Lan { networks } = carrier;
+    let (Carrier::Lan { networks } | Carrier::Dht { networks, .. }) = carrier;
+    let is_lan = matches!(carrier, Carrier::Lan { .. });
     let class = AddressClass::of(ip);
     let allowed = match class {
         AddressClass::Unusable | AddressClass::Metadata => return Err(Policy::Class(class)),
         AddressClass::Loopback if allow_loopback => true,
         AddressClass::Loopback => return Err(Policy::Class(class)),
+        AddressClass::LinkLocalV4 | AddressClass::LinkLocalV6 if !is_lan => {
+            return Err(Policy::Class(class));
+        }
         AddressClass::LinkLocalV4 => networks
             .iter()
             .any(|network| AddressClass::of(network.address) == AddressClass::LinkLocalV4),

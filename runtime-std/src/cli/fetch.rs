@@ -327,7 +327,7 @@ fn accepted(discovery: &Discovery) -> impl Iterator<Item = (CandidateId, Provide
     let client = discovery.client();
     client.candidates().filter_map(move |candidate| {
         let class = candidate.verdict().ok()?.class;
-        let interface = candidate.link().interface;
+        let interface = candidate.link()?.interface;
         let networks = discovery.driver().interfaces().iter().find(|one| one.index == interface);
         let reach = Reach::Advert {
             interface,
