@@ -4,11 +4,13 @@
 //! Not here: sockets, files, and any opinion on what the machines should do.
 
 mod network;
+mod segment;
 mod station;
 mod tcp;
 mod wide;
 
-pub use network::{Conditions, HostId, Network, SegmentId, Traffic};
+pub use network::{HostId, Network, SegmentId};
+pub use segment::{Conditions, Traffic};
 pub use station::{Arrival, Node, Recorded, Seen, Station};
 pub use tcp::{Door, TcpConditions, TcpTraffic};
 

@@ -1,92 +1,33 @@
 //! Links, datagrams under way, and the clock.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::BinaryHeap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use phase_core::client::{self, Client};
 use phase_core::machine::{
-    ConnectionId, ConnectionInput, Datagram, Family, Input, Link, LinkId, Network as Prefix, Port,
-    Transmit, TransmitBuffer,
+    ConnectionId, ConnectionInput, Datagram, Family, Input, Link, LinkId, Port, Transmit,
+    TransmitBuffer,
 };
 use phase_core::provider::{self, Provider};
 use phase_core::rng::Rng;
 use phase_core::time::Instant;
 
+use super::segment::{Conditions, Interface, Traffic};
 use super::station::{IMAGES, Put, Seen, Station};
 use super::tcp::{Door, Happening, Tcp};
 
 const MDNS_PORT: u16 = 5353;
 const EPHEMERAL_PORT: u16 = 40_000;
 
-/// How a segment treats datagrams.
-#[derive(Clone, Copy, Debug)]
-pub struct Conditions {
-    /// The shortest and longest time under way; a difference reorders.
-    pub latency: (Duration, Duration),
-    /// Probability of 0 to 1 that a datagram does not reach one of its receivers.
-    pub loss: f64,
-    /// Probability of 0 to 1 that it reaches one twice.
-    pub duplication: f64,
-}
-
-impl Default for Conditions {
-    fn default() -> Self {
-        let latency = (Duration::from_micros(200), Duration::from_micros(400));
-        Self { latency, loss: 0.0, duplication: 0.0 }
-    }
-}
-
 /// A broadcast domain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct SegmentId(usize);
+pub struct SegmentId(pub(super) usize);
 
 /// A host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct HostId(pub(super) usize);
-
-/// What was sent.
-#[derive(Clone, Debug, Default)]
-pub struct Traffic {
-    /// Datagrams that left a machine.
-    pub datagrams: u64,
-    /// Their payload octets.
-    pub octets: u64,
-    /// Datagrams in each second.
-    pub by_second: BTreeMap<u64, u64>,
-}
-
-impl Traffic {
-    /// The most datagrams in one second from second `from` on.
-    #[must_use]
-    pub fn peak(&self, from: u64) -> u64 {
-        self.by_second.range(from..).map(|(_, count)| *count).max().unwrap_or(0)
-    }
-}
-
-#[derive(Debug)]
-pub(super) struct Interface {
-    segment: SegmentId,
-    v4: Option<Ipv4Addr>,
-    v6: Ipv6Addr,
-    up: bool,
-}
-
-impl Interface {
-    fn address(&self, family: Family) -> Option<IpAddr> {
-        match family {
-            Family::V4 => self.v4.map(IpAddr::V4),
-            Family::V6 => Some(IpAddr::V6(self.v6)),
-        }
-    }
-
-    fn prefixes(&self) -> Vec<Prefix> {
-        let v4 = self.v4.map(|a| Prefix { address: IpAddr::V4(a), prefix_len: 16 });
-        let v6 = Prefix { address: IpAddr::V6(self.v6), prefix_len: 64 };
-        v4.into_iter().chain([v6]).collect()
-    }
-}
 
 #[derive(Debug)]
 pub(super) struct Host {
@@ -621,19 +562,6 @@ impl Drop for Network {
                 &mut std::io::stderr(),
                 format_args!("simulation seed {}, at {at} µs of its time\n", self.seed),
             );
-        }
-    }
-}
-
-impl Interface {
-    fn of(segment: SegmentId, host: u16) -> Self {
-        let [high, low] = host.to_be_bytes();
-        let net = u8::try_from(segment.0).unwrap_or(u8::MAX);
-        Self {
-            segment,
-            v4: Some(Ipv4Addr::new(10, net, high, low)),
-            v6: Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, u16::from(net), host),
-            up: true,
         }
     }
 }
