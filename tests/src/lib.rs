@@ -10,6 +10,8 @@ pub mod conformance;
 pub mod deadline;
 pub mod fuzz_bodies;
 pub mod harness;
+mod install;
+pub mod libp2p;
 pub mod message;
 pub mod netns;
 pub mod peers;

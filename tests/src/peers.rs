@@ -12,8 +12,9 @@ use std::time::Instant;
 
 use tempfile::TempDir;
 
+use crate::install::{self, InstallLock, Profile, target};
 use crate::netns::{Host, Namespace};
-use crate::process::{Process, Stream, run, workspace_root};
+use crate::process::{Process, Stream, workspace_root};
 use crate::{Error, deadline};
 
 /// An implementation.
@@ -112,11 +113,11 @@ impl Peer {
         match self {
             Self::Avahi => ["avahi-daemon", "avahi-browse", "dbus-daemon"]
                 .iter()
-                .try_for_each(|program| installed(program)),
-            Self::MdnsSd => build("mdns-sd"),
-            Self::EdgeMdns => build("edge-mdns"),
-            Self::Zeroconf => make_python_environment(),
-            Self::Bonjour => download_node_modules(),
+                .try_for_each(|program| install::is_installed(program)),
+            Self::MdnsSd => install::build("mdns-sd", Profile::Release),
+            Self::EdgeMdns => install::build("edge-mdns", Profile::Release),
+            Self::Zeroconf => install::python_environment("zeroconf", &[]),
+            Self::Bonjour => install::node_modules("bonjour", &["peer.js"]),
         }
     }
 
@@ -170,7 +171,7 @@ impl Peer {
             Self::MdnsSd => namespace.command(target().join("release/mdns-sd-peer")),
             Self::EdgeMdns => namespace.command(target().join("release/edge-mdns-peer")),
             Self::Zeroconf => {
-                let mut command = namespace.command(target().join("venv/bin/python"));
+                let mut command = namespace.command(install::python_of("zeroconf"));
                 command.arg(sources.join("zeroconf/peer.py"));
                 command
             }
@@ -452,90 +453,11 @@ fn unescape(text: &str) -> String {
     String::from_utf8_lossy(&octets).into_owned()
 }
 
-/// Where peers are built and downloaded to.
-fn target() -> PathBuf {
-    workspace_root().join("target/peers")
-}
-
-fn installed(program: &str) -> Result<(), Error> {
-    let mut command = Command::new(program);
-    command.arg("--version");
-    run(command).map(drop)
-}
-
-fn build(name: &str) -> Result<(), Error> {
-    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command
-        .current_dir(workspace_root().join("tests/peers").join(name))
-        .args(["build", "--quiet", "--release", "--locked"])
-        .env("CARGO_TARGET_DIR", target());
-    run(command).map(drop)
-}
-
-fn make_python_environment() -> Result<(), Error> {
-    let requirements = workspace_root().join("tests/peers/zeroconf/requirements.txt");
-    let place = target().join("venv");
-    let copy = place.join("requirements.txt");
-    if is_copy(&requirements, &copy) {
-        return Ok(());
-    }
-    let mut make = Command::new("python3");
-    make.args(["-m", "venv", "--clear"]).arg(&place);
-    run(make)?;
-    let mut install = Command::new(place.join("bin/python"));
-    install.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r"]);
-    install.arg(&requirements);
-    run(install)?;
-    // Last, so that an interrupted download is done again.
-    fs::copy(&requirements, &copy).map_err(|e| Error::os("finish the Python environment", e))?;
-    Ok(())
-}
-
-fn download_node_modules() -> Result<(), Error> {
-    let sources = workspace_root().join("tests/peers/bonjour");
-    let place = target().join("bonjour");
-    let files = ["package.json", "package-lock.json", "peer.js"];
-    if files.iter().all(|file| is_copy(&sources.join(file), &place.join(file))) {
-        return Ok(());
-    }
-    installed("node")?;
-    let copy = |file: &str| {
-        fs::copy(sources.join(file), place.join(file)).map_err(|e| Error::os("copy the peer", e))
-    };
-    fs::create_dir_all(&place).map_err(|e| Error::os("make target/peers", e))?;
-    copy("package.json")?;
-    copy("package-lock.json")?;
-    let mut install = Command::new("npm");
-    install.current_dir(&place).args(["ci", "--silent", "--no-audit", "--no-fund"]);
-    run(install)?;
-    // Last, so that an interrupted download is done again.
-    copy("peer.js")?;
-    Ok(())
-}
-
-fn is_copy(source: &Path, copy: &Path) -> bool {
-    fs::read(copy).is_ok_and(|have| fs::read(source).is_ok_and(|want| want == have))
-}
-
-/// An exclusive lock on `target/peers`, held while a peer is installed.
-struct InstallLock {
-    _file: fs::File,
-}
-
-impl InstallLock {
-    fn take() -> Result<Self, Error> {
-        let what = "lock target/peers";
-        fs::create_dir_all(target()).map_err(|e| Error::os(what, e))?;
-        let file = fs::File::create(target().join(".lock")).map_err(|e| Error::os(what, e))?;
-        file.lock().map_err(|e| Error::os(what, e))?;
-        Ok(Self { _file: file })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::netns::Lan;
+    use crate::process::run;
 
     const SERVICE: Service<'_> = Service {
         kind: "_phase-image._tcp",

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use nix::unistd::geteuid;
+use phase_tests::libp2p::Stack;
 use phase_tests::peers::Peer;
 
 use crate::steps::{self, step};
@@ -49,9 +50,33 @@ pub(crate) const FOR_TESTS: &[Tool] = &[
         package: "python3-venv",
         check: Check::Succeeds(&["python3", "-c", "import venv, ensurepip"]),
     },
+    // fastecdsa, which py-libp2p needs, is built from its source.
+    program("cc", "gcc"),
+    Tool {
+        name: "the headers of Python",
+        package: "python3-dev",
+        check: Check::Succeeds(&["python3", "-c", PYTHON_HEADERS]),
+    },
+    Tool {
+        name: "the headers of GMP",
+        package: "libgmp-dev",
+        check: Check::Succeeds(&[
+            "cc",
+            "-fsyntax-only",
+            "-include",
+            "gmp.h",
+            "-x",
+            "c",
+            "/dev/null",
+        ]),
+    },
     program("node", "nodejs"),
     program("npm", "npm"),
 ];
+
+/// Fails where there is no `Python.h`.
+const PYTHON_HEADERS: &str =
+    "import os, sysconfig; os.stat(os.path.join(sysconfig.get_path('include'), 'Python.h'))";
 
 /// Makes sure that all of `tools` are there.
 ///
@@ -78,6 +103,17 @@ pub(crate) fn tools(tools: &[Tool]) -> Result<(), Error> {
 pub(crate) fn peers(peers: &[Peer]) -> Result<(), Error> {
     for peer in peers {
         step(&format!("prepare the peer {}", peer.name()), || Ok(peer.install()?))?;
+    }
+    Ok(())
+}
+
+/// Makes sure that the libp2p nodes can be started, as [`peers`] does.
+///
+/// # Errors
+/// What the build or the download said.
+pub(crate) fn stacks() -> Result<(), Error> {
+    for stack in Stack::ALL {
+        step(&format!("prepare the peer {}", stack.name()), || Ok(stack.install()?))?;
     }
     Ok(())
 }

@@ -24,6 +24,7 @@ pub(crate) struct Options {
 pub(crate) fn run(options: &Options) -> Result<(), Error> {
     install::tools(install::FOR_TESTS)?;
     install::peers(&[Peer::Avahi, Peer::MdnsSd, Peer::Zeroconf, Peer::Bonjour, Peer::EdgeMdns])?;
+    install::stacks()?;
     command("build the programs", cargo(&["build", "--locked", "-p", "phase-provider", "--bins"]))?;
     let mut build = cargo(&["test", "--locked", "--no-run"]);
     build.args(selection(options));
