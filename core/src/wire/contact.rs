@@ -114,6 +114,23 @@ impl Addresses {
         }
     }
 
+    /// Adds an address that somebody else told of, unless nobody can be dialled there. One that is good only on the
+    /// host or the link it belongs to stands behind the others, and gives way to them without room.
+    pub fn offer(&mut self, address: SocketAddr) {
+        let ip = address.ip();
+        if ip.is_unspecified() || ip.is_multicast() || self.contains(&address) {
+            return;
+        }
+        if is_near(&ip) {
+            return self.add(address);
+        }
+        let kept = *self;
+        *self = Self::NONE;
+        kept.iter().filter(|other| !is_near(&other.ip())).for_each(|other| self.add(other));
+        self.add(address);
+        kept.iter().filter(|other| is_near(&other.ip())).for_each(|other| self.add(other));
+    }
+
     /// Puts an address that was reached in front of the others; without room, the last one gives way.
     pub fn prefer(&mut self, address: SocketAddr) {
         if address.port() == 0 {
@@ -135,6 +152,14 @@ impl Addresses {
         for other in rest.iter().filter(|other| other != address) {
             self.add(other);
         }
+    }
+}
+
+/// Loopback, or link-local.
+fn is_near(ip: &IpAddr) -> bool {
+    match ip.to_canonical() {
+        IpAddr::V4(ip) => ip.is_loopback() || ip.is_link_local(),
+        IpAddr::V6(ip) => ip.is_loopback() || ip.is_unicast_link_local(),
     }
 }
 
@@ -178,6 +203,26 @@ mod tests {
         addresses.remove(&at(3));
         assert_eq!(lasts(&addresses), [at(9), at(1), at(2)]);
         assert!(addresses.contains(&at(1)) && !addresses.contains(&at(3)));
+    }
+
+    #[test]
+    fn what_others_tell_of_is_kept_when_it_can_be_of_use() {
+        let mut addresses = Addresses::NONE;
+        let mut offer = |text: &str| {
+            addresses.offer(text.parse().unwrap());
+            addresses
+        };
+        for text in ["127.0.0.1:1", "[::1]:1", "0.0.0.0:1", "[::]:1", "224.0.0.1:1", "10.0.0.1:0"] {
+            offer(text);
+        }
+        offer("169.254.0.1:1");
+        offer("[fe80::1]:1");
+        assert_eq!(offer("127.0.0.1:1").count(), 4);
+        for text in ["192.0.2.1:4001", "192.0.2.1:4001", "192.0.2.2:4001"] {
+            offer(text);
+        }
+        let shown = std::format!("{:?}", lasts(&offer("192.0.2.3:4001")));
+        assert_eq!(shown, "[192.0.2.1:4001, 192.0.2.2:4001, 192.0.2.3:4001, 127.0.0.1:1]");
     }
 
     #[test]

@@ -7,6 +7,7 @@ pub mod contact;
 pub mod cursor;
 pub mod digest;
 pub mod dns;
+pub mod identify;
 mod json;
 pub mod kad;
 pub mod manifest;

@@ -97,7 +97,7 @@ impl Draft {
             (None, _) | (_, None) => false,
         };
         if !is_of_another {
-            self.addresses.add(address);
+            self.addresses.offer(address);
         }
     }
 
