@@ -167,3 +167,45 @@ pub const RECORD_VALUE_MAX: usize = ADVERT_JSON_MAX;
 /// Octets of the key and of the publisher of a Kademlia record that are looked at: a key of ours with a peer, the
 /// multihash of a peer, and some more.
 pub const RECORD_NAMES_MAX: usize = 192;
+
+/// Octets of the receive buffer that takes every Noise message: 65,535 and the two of its length.
+pub const RX_FULL: usize = 65_537;
+
+/// Octets of the receive buffer that takes every message of rust-libp2p (16,412 at most) and all that other
+/// implementations send for records and peers.
+pub const RX_SMALL: usize = 16_448;
+
+/// Octets of a connection's output buffer where nothing is served but ping and identify.
+pub const TX_CLIENT: usize = 2048;
+
+/// Octets of a connection's output buffer where Kademlia is served: an answer takes half of it, and holds a record
+/// and 20 peers with 4 addresses each.
+pub const TX_SERVER: usize = 8192;
+
+/// Streams of one connection.
+pub const STREAMS_PER_CONNECTION: usize = 8;
+
+/// Streams of one connection that one side has opened: the other side always gets some.
+pub const STREAMS_PER_SIDE: usize = 6;
+
+/// Pings of one connection that wait to be answered.
+pub const YAMUX_PONGS: usize = 4;
+
+/// Streams of one connection over the limit that wait to be reset.
+pub const YAMUX_REFUSALS: usize = 16;
+
+/// Protocols that are refused on one connection before it ends.
+pub const CONNECTION_PROPOSALS: u8 = 8;
+
+/// Refusals on one stream that wait to be sent.
+pub const STREAM_PROPOSALS: u8 = 4;
+
+/// Octets of a request, or of an identify message, that arrives in pieces or waits: a record at its caps with
+/// what py-libp2p adds to it.
+pub const KAD_MESSAGE_MAX: usize = 1408;
+
+/// Octets of a request or an identify message: what rust-libp2p takes.
+pub const REQUEST_MAX: u32 = 16 * 1024;
+
+/// Octets of a response: the largest that js-, go- and py-libp2p send. It is not kept, only read through.
+pub const KAD_RESPONSE_MAX: u32 = 4 << 20;

@@ -80,6 +80,44 @@ stats! {
     adverts_not_wanted,
     /// Adverts not kept: every candidate kept is worth more.
     candidates_over_limit,
+    /// Connections ended: we closed them.
+    connections_closed,
+    /// Connections ended: the remote floods us with pings or streams.
+    connections_flooded,
+    /// Connections ended: the remote said that it goes away.
+    connections_gone_away,
+    /// Connections ended: TCP ended or could not be set up.
+    connections_lost,
+    /// Connections ended: Noise failed, in the handshake or on a message.
+    connections_noise,
+    /// Connections ended: what answers does not speak libp2p.
+    connections_not_libp2p,
+    /// Connections ended: a Noise message is longer than the buffer.
+    connections_oversized,
+    /// Connections ended: the remote speaks no Noise or no Yamux.
+    connections_refused,
+    /// Connections ended: the remote takes no octets.
+    connections_stuck,
+    /// Connections ended: the handshake took too long.
+    connections_timed_out,
+    /// Connections ended: the remote sent more than the window allows.
+    connections_window,
+    /// Connections ended: another peer than expected.
+    connections_wrong_peer,
+    /// Connections ended: a malformed Yamux frame.
+    connections_yamux,
+    /// Yamux frames skipped: of streams that are closed or unknown, and answers to pings that were not sent.
+    frames_stray,
+    /// Proposals of protocols refused.
+    protocols_refused,
+    /// Requests refused: malformed.
+    requests_malformed,
+    /// Requests refused: too many at once.
+    requests_over_limit,
+    /// Streams refused: too many at once.
+    streams_refused,
+    /// Streams reset by us: a rule was broken, or a time was over.
+    streams_reset,
 }
 
 /// Adds one to a counter.

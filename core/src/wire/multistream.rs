@@ -153,6 +153,18 @@ impl LineReader {
         }
     }
 
+    /// Whether what was taken so far can become `line`.
+    #[must_use]
+    pub fn may_be(&self, line: Line) -> bool {
+        let matches = Line::ALL.iter().zip(bits(self.matching)).any(|(it, set)| set && *it == line);
+        match self.phase {
+            Phase::Length(_) => matches,
+            Phase::Text { len, .. } => {
+                matches && line.text().len().saturating_add(1) == usize::from(len)
+            }
+        }
+    }
+
     fn push(&mut self, octet: u8) -> Result<Read, Error> {
         match &mut self.phase {
             Phase::Length(partial) => {
