@@ -6,6 +6,7 @@
 
 mod error;
 
+pub mod cable;
 pub mod conformance;
 pub mod deadline;
 pub mod fuzz_bodies;

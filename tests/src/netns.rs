@@ -28,6 +28,7 @@ use std::{process, thread};
 use nix::sched::{self, CloneFlags};
 
 use crate::Error;
+use crate::cable::Cable;
 use crate::deadline::{self, GENEROUS};
 use crate::process::run;
 
@@ -290,6 +291,7 @@ pub struct Lan {
     // Hosts first: their processes end before the switch goes.
     hosts: Vec<Host>,
     segment: Option<Segment>,
+    cable: Option<Cable>,
 }
 
 impl Lan {
@@ -307,7 +309,7 @@ impl Lan {
             segment.attach(&namespace, Host::INTERFACE, &[&text4, &text6])?;
             hosts.push(Host::of(namespace, ipv4, ipv6)?);
         }
-        Ok(Self { hosts, segment: Some(segment) })
+        Ok(Self { hosts, segment: Some(segment), cable: None })
     }
 
     /// Two hosts joined by one veth pair, without a switch between them: what is measured is measured
@@ -319,6 +321,31 @@ impl Lan {
         let (left, right) = (Namespace::new("left")?, Namespace::new("right")?);
         let peer = ["type", "veth", "peer", "name", Host::INTERFACE, "netns", right.name()];
         left.ip(&[&["link", "add", Host::INTERFACE], peer.as_slice()].concat())?;
+        Self::of_two(left, right, None)
+    }
+
+    /// Two hosts joined by a cable whose length can be set: see [`Cable`].
+    ///
+    /// # Errors
+    /// As [`Namespace::new`].
+    pub fn apart() -> Result<Self, Error> {
+        let (left, right) = (Namespace::new("left")?, Namespace::new("right")?);
+        let cable = Cable::between(&left, &right, Host::INTERFACE)?;
+        let lan = Self::of_two(left, right, Some(cable))?;
+        // Nobody waits for address resolution, and no frame is one of it.
+        for (here, there) in [(lan.host(0), lan.host(1)), (lan.host(1), lan.host(0))] {
+            let link = there.namespace.ip(&["-o", "link", "show", "dev", Host::INTERFACE])?;
+            let mut words = link.split_whitespace().skip_while(|word| *word != "link/ether");
+            let ethernet = words.nth(1).unwrap_or_default();
+            for address in [there.ipv4.to_string(), there.ipv6.to_string()] {
+                let of = ["lladdr", ethernet, "nud", "permanent", "dev", Host::INTERFACE];
+                here.namespace.ip(&[&["neigh", "replace", &address], of.as_slice()].concat())?;
+            }
+        }
+        Ok(lan)
+    }
+
+    fn of_two(left: Namespace, right: Namespace, cable: Option<Cable>) -> Result<Self, Error> {
         for (namespace, number) in [(&left, 1), (&right, 2)] {
             let (ipv4, ipv6) = addresses_of(number);
             namespace.add_address(Host::INTERFACE, &format!("{ipv4}/24"))?;
@@ -331,7 +358,7 @@ impl Lan {
             let (ipv4, ipv6) = addresses_of(number);
             hosts.push(Host::of(namespace, ipv4, ipv6)?);
         }
-        Ok(Self { hosts, segment: None })
+        Ok(Self { hosts, segment: None, cable })
     }
 
     /// Host number `index`, from 0.
@@ -347,6 +374,12 @@ impl Lan {
     #[must_use]
     pub fn hosts(&self) -> &[Host] {
         &self.hosts
+    }
+
+    /// The cable between hosts that are apart.
+    #[must_use]
+    pub const fn cable(&self) -> Option<&Cable> {
+        self.cable.as_ref()
     }
 
     /// The switch between the hosts; none in a pair.
