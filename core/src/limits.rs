@@ -209,3 +209,39 @@ pub const REQUEST_MAX: u32 = 16 * 1024;
 
 /// Octets of a response: the largest that js-, go- and py-libp2p send. It is not kept, only read through.
 pub const KAD_RESPONSE_MAX: u32 = 4 << 20;
+
+/// Records that a node stores for others.
+pub const RECORDS: usize = 1024;
+
+/// Octets of the values of all records that a node stores: 1 MiB.
+pub const RECORDS_OCTETS: usize = 1 << 20;
+
+/// Signers whose records a node stores under one key.
+pub const SIGNERS_PER_KEY: usize = 8;
+
+/// Keys that one peer may have a node store.
+pub const KEYS_PER_SOURCE: usize = 64;
+
+/// Keys that the peers of one IP prefix may have a node store.
+pub const KEYS_PER_GROUP: usize = 32;
+
+/// Seconds that a node keeps a record, however long it is good for: its publisher is expected back before.
+pub const RECORD_LIFETIME_MAX: u32 = 2 * 60 * 60;
+
+/// Records that one peer may put in a second; as many at once.
+pub const PUTS_PER_SECOND: u8 = 10;
+
+/// Peers whose rate of puts is counted by itself.
+pub const PUT_SOURCES: usize = 32;
+
+/// libp2p `specs/kad-dht`: providers kept of one key: k.
+pub const PROVIDERS_PER_KEY: usize = 20;
+
+/// Providers of one IP prefix kept of one key.
+pub const PROVIDERS_PER_GROUP: usize = 3;
+
+/// libp2p `specs/kad-dht#content-provider-advertisement-and-discovery`: seconds that a provider record is kept.
+pub const PROVIDER_LIFETIME: u64 = 48 * 60 * 60;
+
+/// Octets of a key that provider records are kept under: what go-libp2p takes.
+pub const PROVIDER_KEY_MAX: usize = 80;

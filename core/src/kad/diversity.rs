@@ -16,36 +16,48 @@ pub const PER_BUCKET: usize = 2;
 /// Peers of one group in the whole table.
 pub const PER_TABLE: usize = 3;
 
-/// The /16 of a global IPv4 address or the /48 of a global IPv6 address.
+/// Those who may be one and the same: an IP prefix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Group {
     v4: bool,
-    prefix: [u8; 6],
+    prefix: [u8; 8],
 }
 
 impl Group {
-    /// The group of an address; `None`: it is not global.
+    /// The /16 of a global IPv4 address or the /48 of a global IPv6 address; `None`: it is not global.
     #[must_use]
     pub fn of(ip: IpAddr) -> Option<Self> {
-        if AddressClass::of(ip) != AddressClass::Global {
-            return None;
+        (AddressClass::of(ip) == AddressClass::Global).then(|| Self::prefix(ip, 2, 6))
+    }
+
+    /// The group of the source of something to store: as [`Group::of`], else the IPv4 address or the /64 itself,
+    /// so that one host on a LAN cannot fill a store. `None`: this host.
+    #[must_use]
+    pub fn of_source(ip: IpAddr) -> Option<Self> {
+        let own =
+            || (AddressClass::of(ip) != AddressClass::Loopback).then(|| Self::prefix(ip, 4, 8));
+        Self::of(ip).or_else(own)
+    }
+
+    fn prefix(ip: IpAddr, v4_len: usize, v6_len: usize) -> Self {
+        let mut prefix = [0; 8];
+        match ip {
+            IpAddr::V4(ip) => fill(&mut prefix, &ip.octets(), v4_len),
+            IpAddr::V6(ip) => fill(&mut prefix, &ip.octets(), v6_len),
         }
-        Some(match ip {
-            IpAddr::V4(ip) => {
-                let [a, b, ..] = ip.octets();
-                Self { v4: true, prefix: [a, b, 0, 0, 0, 0] }
-            }
-            IpAddr::V6(ip) => {
-                let [a, b, c, d, e, f, ..] = ip.octets();
-                Self { v4: false, prefix: [a, b, c, d, e, f] }
-            }
-        })
+        Self { v4: ip.is_ipv4(), prefix }
     }
 
     /// The group of every address that has one.
     pub fn all(addresses: &Addresses) -> impl Iterator<Item = Self> + '_ {
         addresses.iter().map(|address: SocketAddr| address.ip()).filter_map(Self::of)
+    }
+}
+
+fn fill(prefix: &mut [u8; 8], octets: &[u8], len: usize) {
+    for (to, from) in prefix.iter_mut().zip(octets).take(len) {
+        *to = *from;
     }
 }
 
@@ -78,6 +90,16 @@ mod tests {
         assert_ne!(group("203.0.113.9"), group("203.1.113.9"));
         assert_eq!(group("2001:db8:1:2::1"), group("2001:db8:1:ffff::1"));
         assert_ne!(group("2001:db8:1:2::1"), group("2001:db8:2:2::1"));
+    }
+
+    #[test]
+    fn a_source_on_the_lan_is_a_group_by_itself() {
+        let source = |text: &str| Group::of_source(text.parse().unwrap());
+        assert_eq!(source("127.0.0.1"), None);
+        assert_ne!(source("10.0.0.1"), source("10.0.0.2"));
+        assert_eq!(source("203.0.113.9"), group("203.0.7.7"));
+        assert_eq!(source("fd00:1:2:3::1"), source("fd00:1:2:3::2"));
+        assert_ne!(source("fd00:1:2:3::1"), source("fd00:1:2:4::1"));
     }
 
     #[test]

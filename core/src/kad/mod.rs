@@ -15,7 +15,9 @@
 pub mod diversity;
 pub mod key;
 pub mod query;
+pub mod store;
 pub mod table;
+pub mod validator;
 
 pub use crate::wire::contact::Contact;
 pub use key::{Distance, Key};
