@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 pub mod artifacts;
+pub mod bootstrap;
 pub mod cli;
 pub mod clock;
 pub mod config;

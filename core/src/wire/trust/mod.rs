@@ -12,13 +12,13 @@
 //! ```
 //!
 //! Without `channels` a key counts for all. As long as no release key is named at all, a provider's key
-//! also authorises manifests: single-key mode. `bootstrap` lines are checked for form and not kept: they are
-//! for the wide-area network, which these machines do not speak.
+//! also authorises manifests: single-key mode. `bootstrap` lines are checked here and not kept: they say where
+//! to look, not whom to believe, and [`bootstraps`] reads them for who looks.
 //! A file that cannot be taken whole is refused whole.
 
 mod text;
 
-pub use text::{Error, Problem, Shown};
+pub use text::{Error, Problem, Shown, bootstraps};
 
 use super::record::{Channel, ProviderName};
 use super::url::Url;
@@ -255,6 +255,29 @@ mod tests {
         assert_eq!((trust.min_version(&stable), trust.min_version(&testing)), (100, 0));
         assert_eq!(trust.epoch(), Some(UnixTime(1_764_158_400)));
         assert_eq!(trust.fallbacks().count(), 1);
+    }
+
+    #[test]
+    fn bootstraps_are_read_in_their_order_and_must_name_their_peer() {
+        let named = format!("/dns/boot.example.org/tcp/4001/p2p/{}", peer(1));
+        let file = format!(
+            "provider {}\r\nbootstrap {named} # near\r\n bootstrap\t/dnsaddr/example.org\n#bootstrap /dnsaddr/no\n",
+            peer(2)
+        );
+        Trust::decode(file.as_bytes()).unwrap();
+        let shown: std::vec::Vec<_> = bootstraps(file.as_bytes()).map(|a| format!("{a}")).collect();
+        assert_eq!(shown, [named.as_str(), "/dnsaddr/example.org"]);
+
+        for (line, why) in [
+            ("bootstrap", "the multiaddr is missing"),
+            ("bootstrap /ip4/1.2.3.4/udp/1", "no bootstrap: /tcp/ and a port must follow the host"),
+            ("bootstrap /ip4/192.0.2.1/tcp/4001", "anybody could stand in for it"),
+        ] {
+            let file = format!("provider {}\n{line}", peer(2));
+            let error = format!("{}", Trust::decode(file.as_bytes()).unwrap_err());
+            assert!(error.starts_with("line 2: ") && error.contains(why), "{error}");
+            assert_eq!(bootstraps(file.as_bytes()).count(), 0);
+        }
     }
 
     #[test]

@@ -9,6 +9,7 @@ use crate::limits::{
     TRUST_LINES,
 };
 use crate::time::UnixTime;
+use crate::wire::multiaddr::{self, Address, Host};
 use crate::wire::record::{Channel, ProviderName};
 use crate::wire::url::{self, Url};
 use crate::wire::{peer_id, text, unix_time};
@@ -75,8 +76,10 @@ pub enum Problem {
     Number(Shown, &'static str),
     /// Not a manifest URL.
     Url(url::Error),
-    /// Not a multiaddr that ends in `/p2p/` and a peer id.
-    Bootstrap(Shown),
+    /// Not a multiaddr that can be dialled, and why.
+    Bootstrap(Shown, multiaddr::Invalid),
+    /// A multiaddr that does not end in `/p2p/` and a peer id.
+    NoPeer(Shown),
     /// Said twice.
     Twice(Shown),
     /// More of these than are kept.
@@ -116,8 +119,12 @@ impl fmt::Display for Problem {
             Self::Name(word) => write!(f, "{word} is not a name of 1 to 40 printable octets"),
             Self::Number(word, range) => write!(f, "{word} is not a number {range}"),
             Self::Url(error) => error.fmt(f),
-            Self::Bootstrap(word) => {
-                write!(f, "{word} is not a multiaddr that ends in /p2p/ and a peer id")
+            Self::Bootstrap(word, error) => write!(f, "{word} is no bootstrap: {error}"),
+            Self::NoPeer(word) => {
+                write!(
+                    f,
+                    "{word} does not end in /p2p/ and a peer id, so that anybody could stand in for it"
+                )
             }
             Self::Twice(word) => write!(f, "{word} was said before"),
             Self::TooMany(what) => write!(f, "too many {what}"),
@@ -205,11 +212,7 @@ impl Trust {
         if line.chars().any(|c| c.is_control() && c != '\t') {
             return Err(Problem::NotText);
         }
-        // A comment begins at a '#' that begins a word.
-        let mut words = line
-            .split([' ', '\t'])
-            .filter(|word| !word.is_empty())
-            .take_while(|word| !word.starts_with('#'));
+        let mut words = words(line);
         let Some(statement) = words.next() else { return Ok(()) };
         let mut next = |what| words.next().ok_or(Problem::Missing(what));
         match statement {
@@ -245,7 +248,7 @@ impl Trust {
                 }
                 self.fallbacks.push(url).map_err(|_| TOO_MANY_FALLBACKS)?;
             }
-            "bootstrap" => check_bootstrap(next("the multiaddr")?)?,
+            "bootstrap" => drop(bootstrap(next("the multiaddr")?)?),
             other => return Err(Problem::UnknownStatement(Shown::new(other))),
         }
         words.next().map_or(Ok(()), |word| Err(Problem::Unexpected(Shown::new(word))))
@@ -347,15 +350,28 @@ fn set<T>(slot: &mut Option<T>, value: T, name: &str) -> Result<(), Problem> {
     Ok(())
 }
 
-/// Form only: `/`-separated parts of printable ASCII, and the peer must be named, so that nobody can
-/// stand in for it.
-fn check_bootstrap(word: &str) -> Result<(), Problem> {
-    let parts = word.strip_prefix('/').and_then(|rest| rest.rsplit_once("/p2p/"));
-    let good = parts.is_some_and(|(address, peer)| {
-        peer_id::decode_text(peer.as_bytes()).is_ok()
-            && address
-                .split('/')
-                .all(|part| !part.is_empty() && part.bytes().all(|c| c.is_ascii_graphic()))
-    });
-    if good { Ok(()) } else { Err(Problem::Bootstrap(Shown::new(word))) }
+/// The addresses of the `bootstrap` lines of a trust file, in their order. Lines that are wrong are left out:
+/// [`Trust::add_file`] tells of them.
+pub fn bootstraps(file: &[u8]) -> impl Iterator<Item = Address> + '_ {
+    file.split(|octet| matches!(octet, b'\n' | b'\r')).filter_map(|line| {
+        let mut words = words(core::str::from_utf8(line).ok()?);
+        words.next().filter(|statement| *statement == "bootstrap")?;
+        bootstrap(words.next()?).ok()
+    })
+}
+
+/// The words of a line. A comment begins at a '#' that begins a word.
+fn words(line: &str) -> impl Iterator<Item = &str> {
+    let words = line.split([' ', '\t']).filter(|word| !word.is_empty());
+    words.take_while(|word| !word.starts_with('#'))
+}
+
+/// The peer must be named, so that nobody can stand in for it; the records of a `dnsaddr` name theirs.
+fn bootstrap(word: &str) -> Result<Address, Problem> {
+    let address = word.parse::<Address>();
+    let address = address.map_err(|error| Problem::Bootstrap(Shown::new(word), error))?;
+    if address.peer.is_none() && !matches!(address.host, Host::DnsAddr(_)) {
+        return Err(Problem::NoPeer(Shown::new(word)));
+    }
+    Ok(address)
 }
