@@ -7,6 +7,7 @@ mod corpus;
 mod dns;
 mod formats;
 mod hostile;
+mod libp2p;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -11,9 +11,11 @@ const CORE: &[&str] = &[
     "base16ct",
     "base64ct",
     "bs58",
+    "chacha20poly1305",
     "defmt",
     "ed25519-dalek",
     "heapless",
+    "hmac",
     "log",
     "postcard",
     "rand_chacha",
@@ -22,6 +24,7 @@ const CORE: &[&str] = &[
     "serde-json-core",
     "sha2",
     "subtle",
+    "x25519-dalek",
     "zeroize",
 ];
 
