@@ -30,6 +30,10 @@ pub fn peer_id(data: &[u8]) {
         assert_eq!(peer_id::encode_text(&peer).as_bytes(), data);
         assert_eq!(KeyId::decode(peer.key_id().to_string().as_bytes()), Ok(peer));
     }
+    if let Ok(peer) = peer_id::decode_any_text(data) {
+        let is_cid = data.first() == Some(&b'b');
+        assert_eq!(peer_id::decode_text(data).ok(), (!is_cid).then_some(peer));
+    }
     if let Ok(peer) = peer_id::decode_multihash(data) {
         assert_eq!(peer_id::encode_multihash(&peer), data);
     }

@@ -10,6 +10,8 @@ mod client;
 mod codecs;
 mod dns_message;
 mod dns_name;
+mod kad;
+mod libp2p;
 mod manifest;
 mod trust;
 mod txt;
@@ -20,6 +22,8 @@ pub use client::{Sent, client, run as run_client};
 pub use codecs::{base_codecs, peer_id, rfc3339};
 pub use dns_message::dns_message;
 pub use dns_name::dns_name;
+pub use kad::{kad_request, kad_response};
+pub use libp2p::{identify, multiaddr, multistream, noise_payload, protobuf, varint, yamux};
 pub use manifest::manifest;
 pub use trust::trust;
 pub use txt::txt;
@@ -29,17 +33,26 @@ pub use url::url;
 pub type Body = fn(&[u8]);
 
 /// Every target by the name of its corpus.
-pub const TARGETS: [(&str, Body); 12] = [
+pub const TARGETS: [(&str, Body); 21] = [
     ("advert_json", advert_json),
     ("advert_txt", advert_txt),
     ("base_codecs", base_codecs),
     ("client", client),
     ("dns_message", dns_message),
     ("dns_name", dns_name),
+    ("identify", identify),
+    ("kad_request", kad_request),
+    ("kad_response", kad_response),
     ("manifest", manifest),
+    ("multiaddr", multiaddr),
+    ("multistream", multistream),
+    ("noise_payload", noise_payload),
     ("peer_id", peer_id),
+    ("protobuf", protobuf),
     ("rfc3339", rfc3339),
     ("trust", trust),
     ("txt", txt),
     ("url", url),
+    ("varint", varint),
+    ("yamux", yamux),
 ];

@@ -1,0 +1,4 @@
+//! Kademlia responses in pieces.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| phase_tests::fuzz_bodies::kad_response(data));

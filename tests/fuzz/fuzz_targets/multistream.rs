@@ -1,0 +1,4 @@
+//! multistream-select lines.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| phase_tests::fuzz_bodies::multistream(data));

@@ -1,0 +1,4 @@
+//! Noise handshake payloads.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| phase_tests::fuzz_bodies::noise_payload(data));

@@ -1,0 +1,4 @@
+//! Protobuf messages in pieces.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| phase_tests::fuzz_bodies::protobuf(data));

@@ -1,0 +1,4 @@
+//! Variable-length numbers.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| phase_tests::fuzz_bodies::varint(data));
