@@ -55,7 +55,7 @@ impl<const TX: usize> Outgoing<TX> {
 
     /// Whether there is room for whatever a handler writes: half the buffer, besides what a negotiation takes.
     const fn has_room_for_answer(&self) -> bool {
-        self.room() >= TX / 2 + ANSWER_OVERHEAD
+        self.room() >= (TX / 2).saturating_add(ANSWER_OVERHEAD)
     }
 }
 
@@ -278,7 +278,7 @@ fn prefixed(w: &mut Writer<'_>, write: impl FnOnce(&mut Writer<'_>)) {
     let len = w.len().saturating_sub(at);
     let head = varint::encoded_len(u64::try_from(len).unwrap_or(u64::MAX));
     // The length is known only behind the message, which moves to make room for it.
-    w.put(&[0; varint::LEN_MAX].get(..head).unwrap_or_default());
+    w.put([0; varint::LEN_MAX].get(..head).unwrap_or_default());
     let octets = w.written_since_mut(begin);
     octets.rotate_right(head.min(octets.len()));
     let mut prefix = Writer::new(octets);

@@ -155,7 +155,8 @@ impl<const RX: usize, const TX: usize, const A: usize> Connection<RX, TX, A> {
         while !octets.is_empty() {
             match &mut self.phase {
                 Phase::Vacant | Phase::Closed => return Ok(()),
-                Phase::Proposed { .. } | Phase::Asked { .. } => self.choose_noise(&mut octets)?,
+                Phase::Proposed { .. } => self.noise_reply(&mut octets)?,
+                Phase::Asked { .. } => self.noise_proposal(&mut octets)?,
                 Phase::Initiated(_)
                 | Phase::Listening { .. }
                 | Phase::Responded(_)
@@ -171,26 +172,28 @@ impl<const RX: usize, const TX: usize, const A: usize> Connection<RX, TX, A> {
         Ok(())
     }
 
-    /// Negotiates Noise, in the clear.
-    fn choose_noise(&mut self, octets: &mut &[u8]) -> Result<(), Error> {
-        let agreed = match &mut self.phase {
-            Phase::Proposed { lines, .. } => lines.reply(octets, Line::Noise, Error::NoNoise)?,
-            Phase::Asked { lines, .. } => match lines.proposal(octets, Line::Noise)? {
-                Some((line, agreed)) => {
-                    // The room for the handshake is larger than all the lines that are answered.
-                    let _ = self.mux.outgoing.ready(|w| line.encode(w));
-                    agreed
-                }
-                None => false,
-            },
-            _ => false,
-        };
-        if agreed {
-            self.phase = match core::mem::replace(&mut self.phase, Phase::Closed) {
-                Phase::Proposed { initiator, .. } => Phase::Initiated(initiator),
-                Phase::Asked { ephemeral, .. } => Phase::Listening { ephemeral },
-                other => other,
-            };
+    /// As dialer, sees whether the remote takes Noise.
+    fn noise_reply(&mut self, octets: &mut &[u8]) -> Result<(), Error> {
+        if let Phase::Proposed { lines, .. } = &mut self.phase
+            && lines.reply(octets, Line::Noise, Error::NoNoise)?
+            && let Phase::Proposed { initiator, .. } =
+                core::mem::replace(&mut self.phase, Phase::Closed)
+        {
+            self.phase = Phase::Initiated(initiator);
+        }
+        Ok(())
+    }
+
+    /// As listener, answers a proposal in the clear.
+    fn noise_proposal(&mut self, octets: &mut &[u8]) -> Result<(), Error> {
+        if let Phase::Asked { lines, ephemeral } = &mut self.phase
+            && let Some((line, agreed)) = lines.proposal(octets, Line::Noise)?
+        {
+            // The room for the handshake is larger than all the lines that are answered.
+            let _ = self.mux.outgoing.ready(|w| line.encode(w));
+            if agreed {
+                self.phase = Phase::Listening { ephemeral: *ephemeral };
+            }
         }
         Ok(())
     }
@@ -238,44 +241,48 @@ impl<const RX: usize, const TX: usize, const A: usize> Connection<RX, TX, A> {
         handler: &mut impl Handler,
     ) -> Result<(), Error> {
         let message = self.rx.get_mut(FRAME_HEAD_LEN..end).unwrap_or_default();
-        match core::mem::replace(&mut self.phase, Phase::Open) {
+        let out = &mut self.mux.outgoing;
+        match core::mem::replace(&mut self.phase, Phase::Closed) {
             Phase::Initiated(initiator) => {
                 let mut finished = Err(noise::Error::Room);
                 // Nothing of the third message leaves when the remote is another peer: it would learn who we are.
-                let fits = self.mux.outgoing.ready_if(|w| {
+                let fits = out.ready_if(|w| {
                     finished = initiator.finish(identity, message, w);
                     finished.as_ref().is_ok_and(|it| is_expected(self.expected, &it.remote).is_ok())
                 });
-                let established = finished.map_err(Error::Noise)?;
+                let established = finished?;
                 is_expected(self.expected, &established.remote)?;
                 if !fits {
-                    return Err(Error::Noise(noise::Error::Room));
+                    return Err(noise::Error::Room.into());
                 }
                 self.initiated(now, established, handler);
-                Ok(())
             }
             Phase::Listening { ephemeral } => {
-                let mut responded = Err(noise::Error::Room);
-                let fits = self.mux.outgoing.ready(|w| {
-                    responded = Responder::new(identity, ephemeral, message, w);
-                });
-                let responder = responded.map_err(Error::Noise)?;
+                let mut responder = Err(noise::Error::Room);
+                let fits =
+                    out.ready(|w| responder = Responder::new(identity, ephemeral, message, w));
+                let responder = responder?;
                 if !fits {
-                    return Err(Error::Noise(noise::Error::Room));
+                    return Err(noise::Error::Room.into());
                 }
                 self.phase = Phase::Responded(responder);
-                Ok(())
             }
             Phase::Responded(responder) => {
-                let established = responder.finish(message).map_err(Error::Noise)?;
+                let established = responder.finish(message)?;
                 self.responded(now, established, handler);
-                Ok(())
             }
-            phase => {
+            phase @ (Phase::Vacant
+            | Phase::Proposed { .. }
+            | Phase::Asked { .. }
+            | Phase::Muxing(_)
+            | Phase::MuxAsked(_)
+            | Phase::Open
+            | Phase::Closed) => {
                 self.phase = phase;
-                self.decrypt(now, end, handler)
+                self.decrypt(now, end, handler)?;
             }
         }
+        Ok(())
     }
 
     /// The dialer's handshake has ended.
@@ -303,10 +310,8 @@ impl<const RX: usize, const TX: usize, const A: usize> Connection<RX, TX, A> {
         self.peer = Some(established.remote);
         self.send = Some(established.send);
         self.receive = Some(established.receive);
-        self.handshake = match self.phase {
-            Phase::Open => Deadline::NONE,
-            _ => Deadline::new(now + HANDSHAKE_TIMEOUT),
-        };
+        self.handshake =
+            if self.is_open() { Deadline::NONE } else { Deadline::new(now + HANDSHAKE_TIMEOUT) };
         self.mux.start(now, now + REQUEST_TIMEOUT);
         handler.established(&established.remote);
     }
@@ -320,25 +325,22 @@ impl<const RX: usize, const TX: usize, const A: usize> Connection<RX, TX, A> {
     ) -> Result<(), Error> {
         let message = self.rx.get_mut(FRAME_HEAD_LEN..end).unwrap_or_default();
         let (Some(cipher), Some(peer)) = (&mut self.receive, &self.peer) else { return Ok(()) };
-        let mut plain = &*cipher.decrypt(&[], message).map_err(Error::Noise)?;
+        let mut plain = &*cipher.decrypt(&[], message)?;
         while !plain.is_empty() {
-            let agreed = match &mut self.phase {
-                Phase::Muxing(lines) => lines.reply(&mut plain, Line::Yamux, Error::NoYamux)?,
-                Phase::MuxAsked(lines) => match lines.proposal(&mut plain, Line::Yamux)? {
-                    Some((line, agreed)) => {
-                        // The output is empty but for a few such lines.
-                        let _ = self.mux.outgoing.plain(|w| {
-                            line.encode(w);
-                            Some(())
-                        });
-                        agreed
-                    }
-                    None => false,
-                },
-                _ => {
-                    let mut cx = Context { now, peer, handler: &mut *handler };
-                    return self.mux.receive(plain, &mut cx);
+            let agreed = if let Phase::Muxing(lines) = &mut self.phase {
+                lines.reply(&mut plain, Line::Yamux, Error::NoYamux)?
+            } else if let Phase::MuxAsked(lines) = &mut self.phase {
+                let answer = lines.proposal(&mut plain, Line::Yamux)?;
+                if let Some((line, _)) = answer {
+                    // The output is empty but for a few such lines.
+                    let _ = self.mux.outgoing.plain(|w| {
+                        line.encode(w);
+                        Some(())
+                    });
                 }
+                answer.is_some_and(|(_, agreed)| agreed)
+            } else {
+                return self.mux.receive(plain, &mut Context { now, peer, handler });
             };
             if agreed {
                 self.phase = Phase::Open;

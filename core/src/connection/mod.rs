@@ -184,7 +184,9 @@ impl<const RX: usize, const TX: usize, const A: usize> Connection<RX, TX, A> {
                 Some(Ok(true)) => {}
                 Some(Ok(false)) | None => break,
                 Some(Err(error)) => {
-                    self.fail(Error::Noise(error), handler);
+                    if !self.is_closed() {
+                        self.end(error.into(), handler);
+                    }
                     break;
                 }
             }
@@ -221,10 +223,12 @@ impl<const RX: usize, const TX: usize, const A: usize> Connection<RX, TX, A> {
 
     /// When a request that is sent now has failed; the clock of one that waits for the handshake does not run yet.
     fn request_deadline(&self, now: Instant) -> Result<Deadline, NoRoom> {
-        match self.phase {
-            Phase::Open => Ok(Deadline::new(now + REQUEST_TIMEOUT)),
-            _ if self.phase.is_dialing() => Ok(Deadline::NONE),
-            _ => Err(NoRoom),
+        if self.is_open() {
+            Ok(Deadline::new(now + REQUEST_TIMEOUT))
+        } else if self.phase.is_dialing() {
+            Ok(Deadline::NONE)
+        } else {
+            Err(NoRoom)
         }
     }
 
@@ -324,12 +328,10 @@ impl<const RX: usize, const TX: usize, const A: usize> Connection<RX, TX, A> {
 
     /// Ends the connection because of what the remote did, and tells it so.
     fn fail(&mut self, error: Error, handler: &mut impl Handler) {
-        if !matches!(self.phase, Phase::Vacant | Phase::Closed) {
-            if !matches!(error, Error::GoAway(_)) {
-                self.go_away(GoAway::ProtocolError);
-            }
-            self.end(error, handler);
+        if !matches!(error, Error::GoAway(_)) {
+            self.go_away(GoAway::ProtocolError);
         }
+        self.end(error, handler);
     }
 
     fn end(&mut self, error: Error, handler: &mut impl Handler) {
@@ -348,3 +350,6 @@ impl<const RX: usize, const TX: usize, const A: usize> Connection<RX, TX, A> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

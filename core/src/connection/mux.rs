@@ -33,7 +33,6 @@ pub(super) struct Context<'a, H> {
 
 /// A message that is not whole, or waits.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "there is no heap to put the larger one on")]
 pub(super) enum Assembler {
     Free,
     /// A request of the remote.

@@ -68,26 +68,26 @@ impl<const TX: usize, const A: usize> Mux<TX, A> {
         if read == Read::Pending {
             return;
         }
-        match stream.stage {
-            Stage::Header(_) if read == Read::Line(Line::Multistream) => {
-                if !stream.is_ours() {
-                    stream.debts.add(Debts::HEADER);
-                }
-                stream.stage = Stage::protocol();
-            }
-            Stage::Header(_) => self.break_off(id, StreamError::Malformed, cx),
-            _ if stream.is_ours() => self.reply(id, read, cx),
-            _ => self.proposal(id, read, cx),
+        if !matches!(stream.stage, Stage::Header(_)) {
+            return if stream.is_ours() {
+                self.reply(id, read, cx);
+            } else {
+                self.proposal(id, read, cx);
+            };
         }
+        if read != Read::Line(Line::Multistream) {
+            return self.break_off(id, StreamError::Malformed, cx);
+        }
+        if !stream.is_ours() {
+            stream.debts.add(Debts::HEADER);
+        }
+        stream.stage = Stage::protocol();
     }
 
     /// The remote answers our proposal.
     fn reply(&mut self, id: u32, read: Read, cx: &mut Context<'_, impl Handler>) {
         let Some(stream) = self.stream(id) else { return };
-        let proposed = match stream.purpose {
-            Purpose::Request { protocol, .. } => protocol.line(),
-            _ => Line::Identify,
-        };
+        let proposed = stream.protocol().map_or(Line::Identify, KadProtocol::line);
         match read {
             Read::Line(line) if line == proposed => {
                 stream.stage = Stage::prefix();
@@ -162,10 +162,7 @@ impl<const TX: usize, const A: usize> Mux<TX, A> {
     /// The length of a message has come.
     fn length(&mut self, id: u32, len: u64, cx: &mut Context<'_, impl Handler>) {
         let Some(stream) = self.stream(id) else { return };
-        let max = match stream.purpose {
-            Purpose::Request { .. } => KAD_RESPONSE_MAX,
-            _ => REQUEST_MAX,
-        };
+        let max = if stream.tag().is_some() { KAD_RESPONSE_MAX } else { REQUEST_MAX };
         match u32::try_from(len).ok().filter(|len| *len <= max) {
             Some(left) => {
                 stream.stage = Stage::Body { left };
@@ -189,12 +186,12 @@ impl<const TX: usize, const A: usize> Mux<TX, A> {
             Purpose::Request { .. } => self.response(id, octets, cx),
             Purpose::Whois => self.identified(id, octets, cx),
             Purpose::Serve(_) if is_whole => self.serve(id, octets, cx),
-            _ if !self.assemble(id, octets) => {
+            Purpose::Serve(_) if !self.assemble(id, octets) => {
                 count!(cx.handler.stats(), requests_over_limit);
                 self.break_off(id, StreamError::Busy, cx);
             }
             Purpose::Serve(_) if is_last => self.with_message(id, cx, Self::serve),
-            _ => {}
+            Purpose::Unknown | Purpose::Ping | Purpose::Identify | Purpose::Serve(_) => {}
         }
     }
 

@@ -122,8 +122,10 @@ mod tests {
     use super::*;
     use std::vec::Vec;
 
-    /// What comes of `octets` in pieces of `len`; data is joined.
-    fn events(octets: &[u8], len: usize) -> Result<(Vec<Header>, Vec<u8>, Vec<u32>), Error> {
+    type Seen = (Vec<Header>, Vec<u8>, Vec<u32>);
+
+    /// The heads, the data and the FINs in `octets`, which come in pieces of `len`.
+    fn events(octets: &[u8], len: usize) -> Result<Seen, Error> {
         let mut receiver = Receiver::new();
         let (mut heads, mut data, mut fins) = (Vec::new(), Vec::new(), Vec::new());
         for mut piece in octets.chunks(len) {

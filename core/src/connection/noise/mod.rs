@@ -72,6 +72,7 @@ pub struct Identity {
     secret: StaticSecret,
     public: PublicKey,
     signature: Signature,
+    offers_muxer: bool,
 }
 
 impl core::fmt::Debug for Identity {
@@ -93,7 +94,14 @@ impl Identity {
         let secret = StaticSecret::from(secret);
         let public = PublicKey::from(&secret);
         let signature = key.sign(&signed(&public));
-        Self { peer: key.peer_id(), secret, public, signature }
+        Self { peer: key.peer_id(), secret, public, signature, offers_muxer: true }
+    }
+
+    /// As a peer that does not negotiate its muxer early.
+    #[cfg(test)]
+    pub(crate) fn without_muxer(mut self) -> Self {
+        self.offers_muxer = false;
+        self
     }
 
     /// Our peer id.
@@ -102,24 +110,11 @@ impl Identity {
         self.peer
     }
 
-    fn payload(&self, w: &mut Writer<'_>, muxer: Muxer) {
-        let extensions = match muxer {
-            Muxer::Offered => Some(Extensions::YAMUX),
-            #[cfg(test)]
-            Muxer::NotOffered => None,
-        };
+    fn payload(&self, w: &mut Writer<'_>) {
+        let extensions = self.offers_muxer.then_some(Extensions::YAMUX);
         let identity_key = &peer_id::encode_protobuf(&self.peer);
         Payload { identity_key, identity_sig: &self.signature.0, extensions }.encode(w);
     }
-}
-
-/// Whether a payload offers Yamux.
-#[derive(Clone, Copy, Debug)]
-enum Muxer {
-    Offered,
-    /// As the peers that recorded transcripts were told.
-    #[cfg(test)]
-    NotOffered,
 }
 
 /// What a finished handshake gives.
@@ -173,16 +168,6 @@ impl Initiator {
         message: &mut [u8],
         out: &mut Writer<'_>,
     ) -> Result<Established, Error> {
-        self.finish_offering(identity, message, out, Muxer::Offered)
-    }
-
-    fn finish_offering(
-        self,
-        identity: &Identity,
-        message: &mut [u8],
-        out: &mut Writer<'_>,
-        muxer: Muxer,
-    ) -> Result<Established, Error> {
         let Self { mut symmetric, ephemeral } = self;
         let (remote_ephemeral, message) = public_key(message)?;
         symmetric.mix_hash(remote_ephemeral.as_bytes());
@@ -197,14 +182,14 @@ impl Initiator {
             if result.is_ok() {
                 result = mix_shared(&mut symmetric, &identity.secret, &remote_ephemeral);
             }
-            encrypt(&mut symmetric, out, &mut result, |out| identity.payload(out, muxer));
+            encrypt(&mut symmetric, out, &mut result, |out| identity.payload(out));
         });
         result?;
         if out.overflowed() {
             return Err(Error::Room);
         }
-        let (send, receive) = symmetric.split();
-        Ok(remote.established(send, receive, symmetric.hash()))
+        let ciphers = symmetric.split();
+        Ok(remote.established(identity.offers_muxer, ciphers, symmetric.hash()))
     }
 }
 
@@ -212,6 +197,7 @@ impl Initiator {
 pub struct Responder {
     symmetric: Symmetric,
     ephemeral: StaticSecret,
+    offers_muxer: bool,
 }
 
 impl core::fmt::Debug for Responder {
@@ -250,13 +236,13 @@ impl Responder {
             if result.is_ok() {
                 result = mix_shared(&mut symmetric, &identity.secret, &remote);
             }
-            encrypt(&mut symmetric, out, &mut result, |out| identity.payload(out, Muxer::Offered));
+            encrypt(&mut symmetric, out, &mut result, |out| identity.payload(out));
         });
         result?;
         if out.overflowed() {
             return Err(Error::Room);
         }
-        Ok(Self { symmetric, ephemeral })
+        Ok(Self { symmetric, ephemeral, offers_muxer: identity.offers_muxer })
     }
 
     /// Takes the third message, which is decrypted in place.
@@ -264,12 +250,12 @@ impl Responder {
     /// # Errors
     /// [`Error`]: the connection ends.
     pub fn finish(self, message: &mut [u8]) -> Result<Established, Error> {
-        let Self { mut symmetric, ephemeral } = self;
+        let Self { mut symmetric, ephemeral, offers_muxer } = self;
         let (remote_static, payload) = encrypted_key(&mut symmetric, message)?;
         mix_shared(&mut symmetric, &ephemeral, &remote_static)?;
         let remote = Remote::read(symmetric.decrypt_and_hash(payload)?, &remote_static)?;
         let (receive, send) = symmetric.split();
-        Ok(remote.established(send, receive, symmetric.hash()))
+        Ok(remote.established(offers_muxer, (send, receive), symmetric.hash()))
     }
 }
 
@@ -294,10 +280,15 @@ impl Remote {
         Ok(Self { peer, offers_yamux })
     }
 
-    const fn established(self, send: Cipher, receive: Cipher, hash: &[u8; 32]) -> Established {
+    fn established(
+        self,
+        offers_muxer: bool,
+        (send, receive): (Cipher, Cipher),
+        hash: &[u8; 32],
+    ) -> Established {
         Established {
             remote: self.peer,
-            early_muxer: self.offers_yamux,
+            early_muxer: self.offers_yamux && offers_muxer,
             send,
             receive,
             hash: *hash,
