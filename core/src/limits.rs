@@ -115,7 +115,7 @@ pub const PENDING_QUERIES: usize = 64;
 /// RFC 6762 §7.2: packets of known answers that one querier is waited for.
 pub const KNOWN_ANSWER_PACKETS: u8 = 16;
 
-/// Responses to legacy queries that are kept for the next query with the same octets.
+/// Unicast responses that are kept for the next query with the same octets.
 pub const REPLIES_KEPT: usize = 8;
 
 /// Service instances a querier remembers, on all interfaces together.

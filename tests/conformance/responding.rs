@@ -127,6 +127,44 @@ fn r13_qu_is_answered_by_unicast_while_the_multicast_is_fresh() {
 }
 
 #[test]
+fn r13_a_repeated_qu_query_gets_the_same_answer_until_a_multicast_is_due_or_something_changes() {
+    let mut script = Script::<4>::settled(1);
+    let query = Packet::query().ask(INSTANCE, Type::Txt).unicast();
+    let other = SocketAddr::from(([192, 0, 2, 77], PORT));
+    let first = script.ask(peer(), &query);
+    let again = script.ask(other, &query);
+    assert_eq!((first.len(), again.len()), (1, 1));
+    assert_eq!(again[0].transmit.destination, other);
+    assert_eq!(first[0].octets, again[0].octets);
+    // Asked with an id all the same: a multicast DNS response has none.
+    let mut octets = query.encode();
+    octets[..2].copy_from_slice(&[0x12, 0x34]);
+    script.hear_on(LAN, peer(), &octets);
+    assert_eq!(script.take()[0].octets, first[0].octets);
+    // The same octets from another port are another query.
+    let legacy = script.ask(one_shot(), &query);
+    assert_eq!(legacy[0].packet.questions.len(), 1);
+
+    script.publish(image("testing", "arm64"));
+    script.advance(ms(5000));
+    script.take();
+    let mut changed = image("stable", "arm64");
+    changed.version = "2026.1".parse().unwrap();
+    script.publish(changed);
+    script.advance(ms(5000));
+    script.take();
+    let after = script.ask(peer(), &query);
+    assert_ne!(after[0].packet.answers, first[0].packet.answers);
+    assert_eq!(script.ask(other, &query)[0].octets, after[0].octets);
+
+    // A quarter of 4,500 s after the announcement.
+    script.advance(ms(1_126_000));
+    script.take();
+    let sent = script.ask(peer(), &query);
+    assert!(sent[0].is_multicast());
+}
+
+#[test]
 fn r14_a_qu_probe_is_answered_by_unicast_however_old_the_multicast_is() {
     let mut script = Script::<4>::settled(1);
     script.advance(Duration::from_secs(1800));

@@ -371,6 +371,8 @@ fn percentile(sorted: &[Duration], quantile: f64) -> Duration {
 fn open(kind: Kind, address: Ipv4Addr) -> io::Result<UdpSocket> {
     let port = if kind == Kind::Qu { GROUP.port() } else { 0 };
     let socket = UdpSocket::bind((address, port)).map_err(|e| named(&e, address))?;
+    // The listener of this host need not hear the queries.
+    socket.set_multicast_loop_v4(false)?;
     socket.set_nonblocking(true)?;
     Ok(socket)
 }

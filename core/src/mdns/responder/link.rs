@@ -66,6 +66,11 @@ impl Slot {
         self.last.is_some_and(|last| now.since(last) < span)
     }
 
+    /// Until when it was multicast within `span` before.
+    pub(super) fn recent_until(&self, span: Duration) -> Option<Instant> {
+        self.last.map(|last| last + span)
+    }
+
     /// When it may be multicast, wished for at `at`.
     fn earliest(&self, at: Instant, reason: Reason) -> Instant {
         let interval = match reason {

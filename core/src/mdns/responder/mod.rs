@@ -25,8 +25,8 @@ use self::replies::Replies;
 use self::sent::SentPackets;
 use crate::limits::{DATAGRAM_MAX, LINKS};
 use crate::machine::{Datagram, Link, LinkId, Network, Port, Transmit, TransmitBuffer, Wake};
+use crate::mdns::group;
 use crate::mdns::service::{HostLabel, InstanceName, Label, ServiceName};
-use crate::mdns::{PORT, group};
 use crate::rng::{Rng, Seed};
 use crate::schedule::Timer;
 use crate::stats::{Stats, count};
@@ -323,11 +323,7 @@ impl<const N: usize> Responder<N> {
             count!(self.stats, oversized);
             return;
         }
-        let legacy = datagram.remote.port() != PORT;
-        if legacy
-            && self.is_on_link(link, datagram.remote.ip())
-            && self.replies.repeat(datagram.link, datagram.remote, datagram.payload)
-        {
+        if self.is_on_link(link, datagram.remote.ip()) && self.replies.repeat(self.now, datagram) {
             return;
         }
         let Ok(message) = Message::decode(datagram.payload) else {

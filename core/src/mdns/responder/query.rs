@@ -10,9 +10,11 @@ use super::link::Reason;
 use super::pending::Pending;
 use super::records::{Common, Owners, RecordSet, Records};
 use super::registry::{Subject, Whose};
+use super::replies::For;
 use crate::machine::{Datagram, Transmit, TransmitBuffer};
 use crate::mdns::PORT;
 use crate::stats::count;
+use crate::time::Instant;
 use crate::wire::dns::{Flags, Message, Section};
 
 /// RFC 6762 §6: a random delay of 20 to 120 ms where other hosts may answer too.
@@ -54,7 +56,7 @@ impl<const N: usize> Responder<N> {
         if legacy {
             if let Some(len) = self.write_legacy(link, message) {
                 self.replies.send(id, datagram.remote, message.id(), len);
-                self.replies.keep(id, datagram.payload);
+                self.replies.keep(id, datagram.payload, For::Legacy);
             }
             return;
         }
@@ -201,12 +203,17 @@ impl<const N: usize> Responder<N> {
         let (mut multicast, mut unicast) = (asked.multicast, asked.unicast);
         let now = self.now;
         let Some(state) = self.links.get_mut(link) else { return };
+        let id = state.id;
+        let mut until: Option<Instant> = None;
         for set in unicast.iter() {
             // RFC 6762 §5.4: others' caches are kept fresh by a multicast now and then.
             let quarter = Duration::from_secs(u64::from(set.ttl())) / 4;
-            if !state.slot(set).is_recent(now, quarter) {
-                unicast.remove(set);
-                multicast.insert(set);
+            match state.slot(set).recent_until(quarter).filter(|end| now < *end) {
+                Some(end) => until = Some(until.map_or(end, |sooner| sooner.min(end))),
+                None => {
+                    unicast.remove(set);
+                    multicast.insert(set);
+                }
             }
         }
         let alone = message.count(Section::Question) == 1;
@@ -226,11 +233,15 @@ impl<const N: usize> Responder<N> {
             return;
         }
         if at_once {
-            self.reply(link, datagram, &unicast);
+            let whole = self.reply(link, datagram, &unicast);
+            if let Some(until) =
+                until.filter(|_| whole && multicast.is_empty() && is_plain(message))
+            {
+                self.replies.keep(id, datagram.payload, For::Unicast { until });
+            }
             return;
         }
         self.wake = None;
-        let id = state.id;
         let querier = (id, datagram.remote);
         let pending = Pending::new(querier, now + delay, Records::EMPTY, unicast);
         if !self.pending.push(pending) {
@@ -244,10 +255,11 @@ impl<const N: usize> Responder<N> {
         }
     }
 
-    /// Answers by unicast at once; what does not fit in one packet goes by multicast.
-    fn reply(&mut self, link: usize, datagram: &Datagram<'_>, answers: &Records<N>) {
+    /// Answers by unicast at once, and tells whether that is the whole answer; what does not fit in one packet
+    /// goes by multicast.
+    fn reply(&mut self, link: usize, datagram: &Datagram<'_>, answers: &Records<N>) -> bool {
         let more = self.additionals(link, answers);
-        let Some(state) = self.links.get_mut(link) else { return };
+        let Some(state) = self.links.get_mut(link) else { return false };
         let packet =
             Packet { flags: Flags::RESPONSE, limit: state.payload_max, style: Style::Multicast };
         let room = self.replies.room();
@@ -262,6 +274,7 @@ impl<const N: usize> Responder<N> {
         if let Some(len) = len {
             self.replies.send(state.id, datagram.remote, 0, len);
         }
+        left.is_empty()
     }
 
     /// Takes a querier whose answer is due: its multicast part joins what the link sends, its unicast part is
@@ -320,4 +333,10 @@ impl<const N: usize> Responder<N> {
                 .interface(state.id.interface)
                 .is_some_and(|here| here.networks.iter().any(|network| network.contains(source)))
     }
+}
+
+/// Whether a query says nothing but its questions, and all of them: no known answers, no probe.
+fn is_plain(query: &Message<'_>) -> bool {
+    let rest = [Section::Answer, Section::Authority];
+    !query.flags().is_truncated() && rest.into_iter().all(|section| query.count(section) == 0)
 }
