@@ -245,3 +245,52 @@ pub const PROVIDER_LIFETIME: u64 = 48 * 60 * 60;
 
 /// Octets of a key that provider records are kept under: what go-libp2p takes.
 pub const PROVIDER_KEY_MAX: usize = 80;
+
+/// Peers that are dialled at one time.
+pub const DIALS: usize = 8;
+
+/// Dials in a second to one address and port: js-libp2p cuts off who connects more than five times.
+pub const DIALS_PER_LISTENER: usize = 4;
+
+/// Dials in a second to one IP address.
+pub const DIALS_PER_HOST: usize = 16;
+
+/// Dials that are remembered for the limits above.
+pub const DIALS_REMEMBERED: usize = 32;
+
+/// Requests to one peer that are under way or wait.
+pub const TAGS_PER_PEER: usize = 8;
+
+/// Connections of others from one IPv4 address, or one IPv6 network of 64 bits.
+pub const INBOUND_PER_IP: usize = 16;
+
+/// Connections that wait for the driver to close them: what one input can end, every attempt of every dial and
+/// the connections of 64 slots.
+pub const CLOSING: usize = 96;
+
+/// Bootstrap peers of a client.
+pub const BOOTSTRAPS: usize = 8;
+
+/// Octets that are kept of what the user wrote to name a bootstrap peer.
+pub const BOOTSTRAP_TEXT_MAX: usize = 112;
+
+/// Peers that a client turns to in one search.
+pub const PEERS_PER_SEARCH: usize = 64;
+
+/// Records that a client reads in one search.
+pub const RECORDS_PER_SEARCH: u16 = 64;
+
+/// Providers that a client asks for their own record in one search.
+pub const DIRECT_DIALS: usize = 8;
+
+/// Pinned providers whose sub-keys a client looks up in one search.
+pub const PINNED_LOOKUPS: usize = 4;
+
+/// Requests of a search that are under way at one time.
+pub const ASKS: usize = 32;
+
+/// Addresses of all interfaces that are looked at to tell what is on a link.
+pub const NETWORKS: usize = 32;
+
+/// Messages of a client's connection that are half received, or wait to be answered, at one time.
+pub const ASSEMBLERS_CLIENT: usize = 2;

@@ -118,6 +118,16 @@ stats! {
     streams_refused,
     /// Streams reset by us: a rule was broken, or a time was over.
     streams_reset,
+    /// Addresses dialled over TCP.
+    dials,
+    /// Peers that could not be reached at any of their addresses.
+    dials_failed,
+    /// Connections of others taken.
+    connections_accepted,
+    /// Connections of others refused: there are too many, or too many from one host.
+    connections_over_limit,
+    /// Searches in the DHT begun.
+    searches,
 }
 
 /// Adds one to a counter.

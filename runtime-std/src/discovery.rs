@@ -104,10 +104,10 @@ impl Discovery {
     /// The next thing the client tells. May be dropped at any time and called again.
     pub async fn next_event(&mut self) -> Event {
         let event = self.driver.next_event(&mut *self.client).await;
-        let (Event::Accepted(id) | Event::Refused(id) | Event::Changed(id) | Event::Lost(id)) =
-            event;
         let now = self.clock.now();
-        self.found_at.entry(id).or_insert(now);
+        if let Some(id) = event.candidate() {
+            self.found_at.entry(id).or_insert(now);
+        }
         event
     }
 

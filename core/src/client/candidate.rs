@@ -34,6 +34,15 @@ pub enum Source {
 }
 
 impl Source {
+    /// How near it is; less is better (see [`crate::select::Carrier`]).
+    pub(super) const fn distance(&self) -> u8 {
+        match self {
+            Self::Lan(_) => 0,
+            Self::Dht { direct: true, .. } => 1,
+            Self::Dht { direct: false, .. } => 2,
+        }
+    }
+
     /// The index of the interface, for what was found on one.
     pub(super) const fn interface(&self) -> Option<u32> {
         match self {

@@ -2,7 +2,7 @@
 //!
 //! Octets that were judged are not judged again. Verifying a signature is the only step that costs; at most
 //! [`VERIFICATIONS`] are done in one discovery, and at most [`VERIFICATIONS_PER_SOURCE`] for one source. A client that
-//! watches begins a discovery every minute.
+//! watches begins a discovery every minute. Records of the DHT are counted by the search that brings them.
 
 use core::net::IpAddr;
 use core::time::Duration;
@@ -10,16 +10,17 @@ use core::time::Duration;
 use heapless::Vec;
 
 use super::candidate::{Candidate, Candidates, Found, News, Source};
+use crate::dht::swarm::Remote;
 use crate::limits::{VERIFICATION_SOURCES, VERIFICATIONS, VERIFICATIONS_PER_SOURCE};
 use crate::machine::{Network, Wake};
 use crate::mdns::cache::{TextDigest, Worth};
 use crate::mdns::querier::{HostName, Judgement, Listener, Sighting};
-use crate::select::{self, Accepted, Carrier, Context, Memory, Refusal, Stale};
+use crate::select::{self, Accepted, Carrier, Context, Memory, Refusal, Stale, TrustClass};
 use crate::stats::{Stats, count};
 use crate::time::{Deadline, Instant, UnixTime};
 use crate::wire::dns::Txt;
 use crate::wire::record::{self, Arch, Channel, Received, SignedAdvert};
-use crate::wire::trust::Pins;
+use crate::wire::trust::{Mode, Pins};
 use crate::wire::url::Host;
 
 /// What one discovery takes when a client watches.
@@ -52,6 +53,11 @@ impl Law {
         }
     }
 
+    /// Whether adverts of providers that nobody named may be accepted.
+    pub(super) fn takes_anybody(&self) -> bool {
+        self.insecure || self.pins.mode() != Mode::Pinned
+    }
+
     /// What the clock says.
     fn unix_time(&self, now: Instant) -> Option<UnixTime> {
         self.clock.map(|(time, read_at)| time.plus(now.since(read_at).as_secs()))
@@ -67,10 +73,14 @@ struct Budget {
 }
 
 impl Budget {
+    const fn new(now: Instant) -> Self {
+        Self { since: now, left: VERIFICATIONS, spent: Vec::new() }
+    }
+
     /// Takes one verification for an advert from `source`; false when none is left.
     fn take(&mut self, now: Instant, source: IpAddr, watching: bool) -> bool {
         if watching && now.since(self.since) >= DISCOVERY {
-            *self = Self { since: now, left: VERIFICATIONS, spent: Vec::new() };
+            *self = Self::new(now);
         }
         let Some(left) = self.left.checked_sub(1) else { return false };
         let known = self.spent.iter_mut().find(|(ip, _)| *ip == source);
@@ -110,9 +120,8 @@ pub(super) struct Jury {
 
 impl Jury {
     pub(super) fn new(now: Instant, law: Law, memory: Memory) -> Self {
-        let budget = Budget { since: now, left: VERIFICATIONS, spent: Vec::new() };
         let candidates = Candidates::new();
-        Self { law, memory, candidates, budget, stats: Counts::default() }
+        Self { law, memory, candidates, budget: Budget::new(now), stats: Counts::default() }
     }
 
     /// Adds the counters.
@@ -137,7 +146,6 @@ impl Jury {
     }
 
     /// Judges again what the addresses of all interfaces decide.
-    #[expect(dead_code, reason = "used with the DHT")]
     pub(super) fn handle_all_networks(&mut self, now: Instant, networks: &[Network]) {
         for of_signer in [false, true] {
             let carrier = Carrier::Dht { networks, direct: of_signer };
@@ -204,18 +212,63 @@ impl Jury {
                 }
                 let costs = context.classify(&signed).is_ok();
                 let (now, source) = (found.now, found.remote.ip());
-                if costs && !self.budget.take(now, source, self.law.watching) {
+                // A search in the DHT reads only so many records: a flood there takes nothing from the LAN.
+                let is_lan = matches!(found.source, Source::Lan(_));
+                if costs && is_lan && !self.budget.take(now, source, self.law.watching) {
                     count!(self.stats, verifications_over_limit);
                     return NOTHING;
                 }
                 if costs {
                     count!(self.stats, verifications);
                 }
-                let verdict = select::judge(&signed, &context, &mut self.memory);
+                let mut verdict = select::judge(&signed, &context, &mut self.memory);
+                if verdict == Err(Refusal::Sequence)
+                    && is_nearer(&mut self.candidates, found.source, &signed)
+                {
+                    verdict = select::settle_earlier(&signed, &context, &self.memory);
+                }
                 (Some(Received::Signed(signed)), verdict)
             }
         };
         self.keep(found, claim, verdict, carrier)
+    }
+
+    /// Judges a record of the DHT; the class of the candidate that it is or that has its place.
+    pub(super) fn record(
+        &mut self,
+        now: Instant,
+        remote: &Remote,
+        value: &[u8],
+        networks: &[Network],
+    ) -> Option<TrustClass> {
+        let received = record::decode_json(value);
+        let signer = match &received {
+            Ok(Received::Signed(signed)) => Some(signed.advert().peer),
+            Ok(Received::Unsigned(_)) | Err(_) => None,
+        };
+        let direct = signer == Some(remote.peer);
+        let digest = TextDigest::of(value);
+        let source = Source::Dht { responder: remote.peer, direct };
+        let found = Found { now, source, remote: remote.address, label: &[], rtt: None, digest };
+        if let Some(known) = self.candidates.by_digest(digest) {
+            known.see(&found);
+            if known.source().distance() > source.distance() {
+                known.go_to(&found);
+                known.tell(News::Changed);
+            }
+            return known.trust();
+        }
+        if let (Some(signer), Ok(Received::Signed(signed))) = (signer, &received)
+            && let Some(known) = self.candidates.accepted_of(&signer)
+            && known.source().distance() < source.distance()
+            && is_same_image(known, signed)
+        {
+            // It is known from nearer, and there is nothing in it that could change that.
+            return known.trust();
+        }
+        self.judge(&found, Carrier::Dht { networks, direct }, received);
+        let same = self.candidates.by_digest(digest).and_then(|candidate| candidate.trust());
+        same.or_else(|| self.candidates.accepted_of(&signer?)?.trust())
     }
 
     fn keep(
@@ -318,6 +371,22 @@ fn see_same(candidates: &mut Candidates, found: &Found<'_>, signed: &SignedAdver
     let known = candidates.accepted_of(&signed.advert().peer);
     let same = known.filter(|known| known.signed() == Some(signed));
     same.map(|known| known.see(found)).is_some()
+}
+
+/// Whether an earlier text of a signer names the image of the one that is known, and came from nearer: what a provider
+/// says on the LAN and what it says in the DHT are two texts, and their order means nothing.
+fn is_nearer(candidates: &mut Candidates, source: Source, signed: &SignedAdvert) -> bool {
+    let known = candidates.accepted_of(&signed.advert().peer);
+    known.is_some_and(|known| {
+        source.distance() < known.source().distance() && is_same_image(known, signed)
+    })
+}
+
+/// Whether both name one manifest, octet by octet.
+fn is_same_image(known: &Candidate, signed: &SignedAdvert) -> bool {
+    let known = known.advert().and_then(|advert| Some((advert.digest?, &advert.version)));
+    let new = signed.advert();
+    known.is_some_and(|known| Some(known) == new.digest.map(|digest| (digest, &new.version)))
 }
 
 /// When an accepted advert is too old. Without a clock it counts from when it was first seen.

@@ -1,9 +1,12 @@
-//! The client: finds adverts of signed boot images of one channel and architecture on the links it is given, judges them,
-//! and ranks those it accepts.
+//! The client: finds adverts of signed boot images of one channel and architecture on the links it is given and in the
+//! DHT, judges them, and ranks those it accepts.
 //!
 //! ```text
-//! datagram -> querier (RFC 6762, RFC 6763) -> TXT -> advert -> judgement -> candidates, ranked -> events
+//! datagram -> querier (RFC 6762, RFC 6763) -> TXT ----> advert -> judgement -> candidates, ranked -> events
+//! connection -> finder (crate::dht::finder) -> record -^
 //! ```
+//!
+//! A [`Client`] alone is for the LAN; [`Client::with_dht`] makes one for both. [`Carriers`] says which are used, and when.
 //!
 //! - [`Mode::OneShot`] discovers once: candidates stay until their signed expiry, and a host that says goodbye only ranks
 //!   lower. Nothing is kept alive, and a silent network costs no more than the back-off of the questions.
@@ -18,6 +21,7 @@
 
 mod candidate;
 mod jury;
+mod wide;
 
 use core::net::IpAddr;
 use core::time::Duration;
@@ -27,6 +31,8 @@ use heapless::Vec;
 use self::candidate::News;
 pub use self::candidate::{Candidate, CandidateId, Source};
 use self::jury::{Jury, Law, local_host};
+use self::wide::Course;
+use crate::dht::finder::Wide;
 use crate::limits::CANDIDATES;
 use crate::machine::{Input, Machine, Output, TransmitBuffer, Wake};
 use crate::mdns::querier::{Change, Querier, Settings};
@@ -48,6 +54,23 @@ pub enum Mode {
     /// Follow what comes and goes.
     Watch,
 }
+
+/// Where a client looks. One for the LAN alone looks there, whatever is said here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Carriers {
+    /// On the LAN, and after [`HEAD_START`] also in the DHT, as long as the LAN has nothing acceptable.
+    Auto,
+    /// On the LAN alone.
+    Lan,
+    /// In the DHT alone.
+    Wan,
+    /// On both, to the end.
+    All,
+}
+
+/// How long the LAN is asked alone: 200 times what an answer takes on most.
+pub const HEAD_START: Duration = Duration::from_millis(300);
 
 /// What a client looks for, and how.
 #[derive(Clone, Debug)]
@@ -72,6 +95,8 @@ pub struct Config {
     pub epoch: UnixTime,
     /// Once, or on and on.
     pub mode: Mode,
+    /// Where to look.
+    pub carriers: Carriers,
     /// This program was the first to bind port 5353 (RFC 6762 §15.1). If not, unicast responses to that port may go to
     /// another program, and the client does not ask for them.
     pub first_binder: bool,
@@ -92,6 +117,7 @@ impl Config {
             clock: None,
             epoch: UnixTime(0),
             mode: Mode::OneShot,
+            carriers: Carriers::Auto,
             first_binder: false,
         }
     }
@@ -109,20 +135,44 @@ pub enum Event {
     Changed(CandidateId),
     /// Its provider is gone, or a better one took its place. [`Client::candidate`] knows it until the next input.
     Lost(CandidateId),
+    /// A search in the DHT is over, with or without a find: [`crate::dht::finder::Finder::report`] says what was done
+    /// and why nothing was found. A client that watches, or found nothing, searches again later.
+    Searched,
 }
 
-/// Discovery of one channel and architecture.
+impl Event {
+    /// The candidate it is about.
+    #[must_use]
+    pub const fn candidate(self) -> Option<CandidateId> {
+        match self {
+            Self::Accepted(id) | Self::Refused(id) | Self::Changed(id) | Self::Lost(id) => Some(id),
+            Self::Searched => None,
+        }
+    }
+}
+
+/// Discovery of one channel and architecture. `F`: its part of the DHT, a [`crate::dht::finder::Finder`], or none.
 #[derive(Debug)]
-pub struct Client {
+pub struct Client<F = ()> {
     querier: Querier,
     jury: Jury,
     nonce: [u8; 32],
+    dht: F,
+    course: Course,
 }
 
 impl Client {
-    /// A client without links.
+    /// A client for the LAN, without links.
     #[must_use]
     pub fn new(now: Instant, config: Config) -> Self {
+        Self::with_dht(now, config, ())
+    }
+}
+
+impl<F: Wide> Client<F> {
+    /// A client without links that also looks in the DHT.
+    #[must_use]
+    pub fn with_dht(now: Instant, config: Config, dht: F) -> Self {
         let settings = Settings {
             arch: config.arch.as_str(),
             channel: config.channel.as_str(),
@@ -148,7 +198,19 @@ impl Client {
             clock: config.clock.map(|clock| (clock, now)),
             watching: config.mode == Mode::Watch,
         };
-        Self { querier, jury: Jury::new(now, law, memory), nonce }
+        let course = Course::new(now, config.carriers);
+        Self { querier, jury: Jury::new(now, law, memory), nonce, dht, course }
+    }
+
+    /// Its part of the DHT, with the report of the last search.
+    #[must_use]
+    pub const fn dht(&self) -> &F {
+        &self.dht
+    }
+
+    /// Its part of the DHT, to add bootstrap peers; feed [`Input::Timeout`] after that.
+    pub const fn dht_mut(&mut self) -> &mut F {
+        &mut self.dht
     }
 
     /// Every candidate: accepted ones by rank, the best first, then refused ones in the order they came.
@@ -213,11 +275,11 @@ impl Client {
     /// Notes that a candidate could not be reached (RFC 6762 §10.4): its host is asked again, and unless it
     /// answers in ten seconds the candidate is lost, or, in a discovery that is done once, ranks lower.
     pub fn reconfirm(&mut self, now: Instant, id: CandidateId) {
-        if let Some(candidate) = self.jury.candidates.find_mut(id) {
-            if let (Some(link), digest) = (candidate.link(), candidate.digest) {
-                self.querier.reconfirm(now, link.interface, digest);
-                self.handle_timeout(now);
-            }
+        if let Some(candidate) = self.jury.candidates.find_mut(id)
+            && let (Some(link), digest) = (candidate.link(), candidate.digest)
+        {
+            self.querier.reconfirm(now, link.interface, digest);
+            self.handle_timeout(now);
         }
     }
 
@@ -226,6 +288,7 @@ impl Client {
     pub fn stats(&self) -> Stats {
         let mut stats = *self.querier.stats();
         self.jury.add_stats(&mut stats);
+        self.dht.add_stats(&mut stats);
         stats
     }
 
@@ -249,9 +312,16 @@ impl Client {
 
     fn handle_timeout(&mut self, now: Instant) {
         self.jury.handle_timeout(now);
-        self.querier.set_satisfied(self.jury.is_satisfied());
-        self.querier.handle_timeout(now, &mut self.jury);
-        self.rehome();
+        if self.uses_lan() {
+            self.querier.set_satisfied(self.jury.is_satisfied());
+            self.querier.handle_timeout(now, &mut self.jury);
+            self.rehome();
+        }
+        self.handle_dht_timeout(now);
+    }
+
+    const fn uses_lan(&self) -> bool {
+        !F::IS_THERE || !matches!(self.course.carriers, Carriers::Wan)
     }
 
     /// A candidate whose interface went away stays where another interface still has its text.
@@ -274,25 +344,28 @@ struct Place {
     id: CandidateId,
 }
 
-impl Machine for Client {
+impl<F: Wide> Machine for Client<F> {
     type Event = Event;
 
     fn handle_input(&mut self, now: Instant, input: Input<'_>) {
         self.jury.candidates.sweep();
         match input {
             Input::Datagram(datagram) => {
-                self.querier.handle_datagram(now, &datagram, &mut self.jury);
+                if self.uses_lan() {
+                    self.querier.handle_datagram(now, &datagram, &mut self.jury);
+                }
             }
             Input::LinkUp(link) => {
                 if self.querier.handle_link_up(now, &link) == Change::Addresses {
                     let interface = link.id.interface;
                     let networks = self.querier.networks(interface);
                     self.jury.handle_networks(now, interface, networks);
+                    self.handle_all_networks(now);
                 }
             }
             Input::LinkDown(id) => self.querier.handle_link_down(id, &mut self.jury),
-            // It begins none and the driver listens for none.
-            Input::Connection(..) | Input::Timeout => {}
+            Input::Connection(id, input) => self.handle_connection(now, id, input),
+            Input::Timeout => {}
         }
         self.handle_timeout(now);
     }
@@ -306,12 +379,19 @@ impl Machine for Client {
                 News::Lost | News::Gone => Event::Lost(id),
             });
         }
-        match self.querier.poll_transmit(buf) {
-            Some(transmit) => Output::Transmit(transmit),
-            None => {
-                Output::Timeout(Wake::earliest(self.querier.next_wake(), self.jury.next_wake()))
-            }
+        if self.course.take_ended() {
+            return Output::Event(Event::Searched);
         }
+        let lan = self.uses_lan();
+        if let Some(transmit) = lan.then(|| self.querier.poll_transmit(buf)).flatten() {
+            return Output::Transmit(transmit);
+        }
+        if let Some((id, what)) = self.poll_dht(buf) {
+            return Output::Connection(id, what);
+        }
+        let wake = lan.then(|| self.querier.next_wake()).flatten();
+        let wake = Wake::earliest(wake, self.jury.next_wake());
+        Output::Timeout(Wake::earliest(wake, self.dht_wake()))
     }
 }
 

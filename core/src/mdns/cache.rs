@@ -12,9 +12,11 @@ use core::net::IpAddr;
 use core::time::Duration;
 
 use heapless::Vec;
+use sha2::{Digest as _, Sha256};
 
 use crate::limits::{CACHE_TTL_MAX, INSTANCES, INSTANCES_PER_SOURCE, LABEL_MAX};
 use crate::machine::LinkId;
+use crate::mdns::querier::asked::first_64_bits;
 use crate::mdns::querier::series::Series;
 use crate::time::{Deadline, Instant};
 
@@ -133,6 +135,12 @@ pub(crate) enum Worth {
 /// A digest of TXT record data; collisions are as hard as for SHA-256 cut to 64 bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TextDigest(pub(crate) u64);
+
+impl TextDigest {
+    pub(crate) fn of(octets: &[u8]) -> Self {
+        Self(first_64_bits(Sha256::new_with_prefix(octets)))
+    }
+}
 
 /// One TXT record of an instance. A second one exists where two hosts claim one name.
 #[derive(Clone, Copy, Debug)]

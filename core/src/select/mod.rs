@@ -149,6 +149,19 @@ pub fn review(
     settle(advert, class, context, memory)
 }
 
+/// Judges an advert whose signature [`judge`] found right and that is not its signer's latest, as if it were: for one
+/// that says the same as the latest, by a nearer way.
+///
+/// # Errors
+/// The first [`Refusal`].
+pub fn settle_earlier(
+    advert: &SignedAdvert,
+    context: &Context<'_>,
+    memory: &Memory,
+) -> Result<Accepted, Refusal> {
+    settle(advert, context.classify(advert)?, context, memory)
+}
+
 /// Judges an advert without signature.
 ///
 /// # Errors

@@ -201,6 +201,7 @@ impl World {
             Event::Lost(id) => {
                 assert!(self.client.candidates().all(|candidate| candidate.id() != id));
             }
+            Event::Searched => panic!("a client for the LAN alone searches nothing else"),
         }
     }
 

@@ -196,11 +196,7 @@ fn wall_clock(now: Instant) -> UnixTime {
 }
 
 fn look(machine: &Client, now: Instant, event: client::Event) -> Seen {
-    let (client::Event::Accepted(id)
-    | client::Event::Refused(id)
-    | client::Event::Changed(id)
-    | client::Event::Lost(id)) = event;
-    let candidate = machine.candidate(id);
+    let candidate = event.candidate().and_then(|id| machine.candidate(id));
     Seen {
         at: now,
         event,

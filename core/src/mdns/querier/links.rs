@@ -188,6 +188,11 @@ impl Links {
         self.interfaces.iter().find(|i| i.index == interface).map_or(&[], |i| &i.networks)
     }
 
+    /// The addresses of every interface.
+    pub(crate) fn all_networks(&self) -> impl Iterator<Item = &Network> {
+        self.interfaces.iter().flat_map(|interface| interface.networks.iter())
+    }
+
     /// RFC 6762 §11: whether `ip` is on the link of this interface. IPv6 link-local addresses always are.
     pub(crate) fn is_on_link(&self, interface: u32, ip: IpAddr) -> bool {
         matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local())

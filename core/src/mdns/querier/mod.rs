@@ -165,6 +165,11 @@ impl Querier {
         self.links.networks(interface)
     }
 
+    /// The addresses of every interface.
+    pub(crate) fn all_networks(&self) -> impl Iterator<Item = &Network> {
+        self.links.all_networks()
+    }
+
     /// A link came up or changed.
     pub(crate) fn handle_link_up(&mut self, now: Instant, link: &Link<'_>) -> Change {
         let change = self.links.up(now, link);

@@ -8,9 +8,6 @@
 use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 
-use sha2::{Digest as _, Sha256};
-
-use super::asked::first_64_bits;
 use super::links::is_group;
 use super::names::instance_label;
 use super::series::Series;
@@ -214,7 +211,7 @@ impl Querier {
         listener: &mut impl Listener,
     ) {
         let Some(label) = instance_label(&record.name) else { return };
-        let digest = TextDigest(first_64_bits(Sha256::new().chain_update(txt.as_octets())));
+        let digest = TextDigest::of(txt.as_octets());
         let life = self.life(origin, record);
         let interface = origin.link.interface;
         if record.ttl == 0 {

@@ -105,6 +105,11 @@ impl Pins {
         self.mode
     }
 
+    /// The providers that are named for the channel.
+    pub fn iter(&self) -> impl Iterator<Item = &PeerId> {
+        self.providers.iter()
+    }
+
     /// Whether this key is that of a provider named for the channel.
     #[must_use]
     pub fn contains(&self, key: &PeerId) -> bool {

@@ -72,8 +72,7 @@ struct Watch<'a> {
 impl Watch<'_> {
     /// Prints what an event changes; the exit status when nobody reads any more.
     fn tell(&mut self, discovery: &Discovery, event: Event) -> Option<Exit> {
-        let (Event::Accepted(id) | Event::Refused(id) | Event::Changed(id) | Event::Lost(id)) =
-            event;
+        let id = event.candidate()?;
         let is_there = !matches!(event, Event::Lost(_));
         let report = discovery.client().candidate(id).map(|candidate| {
             Report::new(discovery, candidate, &self.wanted.channel, &self.wanted.arch)

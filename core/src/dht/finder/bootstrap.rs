@@ -1,0 +1,93 @@
+//! The peers a search begins with, and how far each was reached.
+
+use core::net::SocketAddr;
+
+use heapless::String;
+
+use crate::dht::swarm::{Failure, Target};
+use crate::identity::PeerId;
+use crate::limits::BOOTSTRAP_TEXT_MAX;
+use crate::wire::contact::Addresses;
+
+/// A peer to begin with, as the user named it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bootstrap {
+    text: String<BOOTSTRAP_TEXT_MAX, u8>,
+    addresses: Addresses,
+    peer: Option<PeerId>,
+    pub(super) reach: Reach,
+}
+
+/// How far a bootstrap was reached in the search under way, or in the last one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// Not tried yet.
+    Waiting,
+    /// It is dialled.
+    Dialled,
+    /// It is there: its handshake is done.
+    Reached(PeerId),
+    /// It answered.
+    Answered(PeerId),
+    /// It could not be reached, or did not answer.
+    Failed(Failure),
+}
+
+impl Bootstrap {
+    /// `text`: as the user wrote it, for messages; past [`BOOTSTRAP_TEXT_MAX`] octets it is cut. `addresses`: what
+    /// it was resolved to. `peer`: who has to be there, if that was said.
+    #[must_use]
+    pub fn new(
+        text: &str,
+        addresses: impl IntoIterator<Item = SocketAddr>,
+        peer: Option<PeerId>,
+    ) -> Self {
+        let mut kept = String::new();
+        for c in text.chars() {
+            if kept.push(c).is_err() {
+                break;
+            }
+        }
+        let addresses = addresses.into_iter().collect();
+        Self { text: kept, addresses, peer, reach: Reach::Waiting }
+    }
+
+    /// What the user wrote.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub const fn addresses(&self) -> &Addresses {
+        &self.addresses
+    }
+
+    /// How far it was reached.
+    #[must_use]
+    pub const fn reach(&self) -> &Reach {
+        &self.reach
+    }
+
+    pub(super) const fn target(&self) -> Target {
+        Target { peer: self.peer, addresses: self.addresses }
+    }
+
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        self.target() == other.target()
+    }
+}
+
+impl core::fmt::Display for Bootstrap {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "bootstrap {}: ", self.text)?;
+        match &self.reach {
+            Reach::Waiting => f.write_str("not tried"),
+            Reach::Dialled => f.write_str("no answer yet"),
+            Reach::Reached(peer) => write!(f, "connected to {peer}, no answer yet"),
+            Reach::Answered(peer) => write!(f, "{peer} answered"),
+            Reach::Failed(failure) => failure.fmt(f),
+        }
+    }
+}

@@ -1,0 +1,507 @@
+//! One search: whom to ask what, and when it is over.
+
+use core::net::{IpAddr, SocketAddr};
+use core::time::Duration;
+
+use heapless::Vec;
+
+use super::Judge;
+use super::bootstrap::{Bootstrap, Reach};
+use super::peers::{Peers, Standing};
+use super::report::{Counts, Report};
+use crate::connection::Tag;
+use crate::dht::swarm::{Failure, Slot, Swarm, Target};
+use crate::identity::PeerId;
+use crate::kad::query::{self, Query};
+use crate::kad::{Contact, Key};
+use crate::limits::{
+    ASKS, BOOTSTRAPS, DIRECT_DIALS, PEERS_PER_LOOKUP, PINNED_LOOKUPS, RECORDS_PER_SEARCH,
+};
+use crate::machine::Wake;
+use crate::select::TrustClass;
+use crate::time::{Deadline, Instant};
+use crate::wire::peer_id;
+use crate::wire::record::{AdvertKey, KEY_MAX};
+use crate::wire::url::AddressClass;
+
+/// Two bootstraps are begun with this far apart, unless the one before failed earlier.
+const STAGGER: Duration = Duration::from_millis(250);
+
+/// The longest a search takes.
+pub(super) const SEARCH: Duration = Duration::from_secs(10);
+
+/// How long a first pinned record waits for a better one, unless this many peers answered before.
+const GRACE: Duration = Duration::from_millis(500);
+const RESPONDERS: u16 = 3;
+
+/// After this long without an answer another peer is asked beside.
+const SLOW: Duration = Duration::from_secs(1);
+
+/// Peers that are asked for the providers under the raw key.
+const RAW_ASKS: usize = 3;
+
+/// What a peer is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum What {
+    /// The value of the key that is looked up.
+    Value,
+    /// Who provides the base key, under its multihash.
+    Providers,
+    /// Who provides the base key, under the key itself.
+    RawProviders,
+    /// A provider's own record.
+    Own,
+    /// A pinned provider's addresses.
+    Node,
+}
+
+/// One request under way.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ask {
+    pub(super) tag: Tag,
+    pub(super) what: What,
+    pub(super) peer: Option<PeerId>,
+    /// Of this bootstrap.
+    pub(super) bootstrap: Option<u8>,
+    slow_at: Deadline,
+}
+
+/// What a search is about at the moment. Each stage begins when the one before has nothing left to ask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// The base key's value and its providers, both at once.
+    Base,
+    /// The providers under the raw key, from the peers that are closest to it.
+    Raw,
+    /// The record under the sub-key of a pinned provider, then the provider itself.
+    SubKey(u8),
+    Node(u8),
+    /// Nothing is left.
+    Over,
+}
+
+/// A provider to be asked for its own record.
+#[derive(Clone, Debug)]
+struct Direct {
+    contact: Contact,
+    asked: bool,
+}
+
+/// One search. `N`: candidates of each lookup.
+#[derive(Debug)]
+pub(super) struct Search<const N: usize> {
+    pub(super) key: AdvertKey,
+    pub(super) own: PeerId,
+    pub(super) bootstraps: Vec<Bootstrap, BOOTSTRAPS, u8>,
+    pub(super) values: Query<N>,
+    pub(super) providers: Query<N>,
+    pub(super) asks: Vec<Ask, ASKS, u8>,
+    pub(super) stage: Stage,
+    /// The provider whose sub-key is looked up.
+    pub(super) pinned: Option<PeerId>,
+    directs: Vec<Direct, DIRECT_DIALS, u8>,
+    next_tag: u32,
+    next_bootstrap_at: Instant,
+    deadline: Instant,
+    /// Go on after the first pinned record.
+    exhaustive: bool,
+    /// When the first pinned record was accepted.
+    accepted_at: Option<Instant>,
+    pub(super) counts: Counts,
+    pub(super) peers: Peers,
+    pub(super) last_failure: Option<(Option<PeerId>, Failure)>,
+    out_of_time: bool,
+    /// The key of the request that is being sent.
+    pub(super) asked_key: Vec<u8, KEY_MAX, u8>,
+}
+
+impl<const N: usize> Search<N> {
+    /// A search that has not begun.
+    pub(super) fn new(own: PeerId, key: AdvertKey) -> Self {
+        let (values, providers) = lookups(own, &key);
+        Self {
+            key,
+            own,
+            bootstraps: Vec::new(),
+            values,
+            providers,
+            asks: Vec::new(),
+            stage: Stage::Over,
+            pinned: None,
+            directs: Vec::new(),
+            next_tag: 0,
+            next_bootstrap_at: Instant::ZERO,
+            deadline: Instant::ZERO,
+            exhaustive: false,
+            accepted_at: None,
+            counts: Counts::default(),
+            peers: Peers::default(),
+            last_failure: None,
+            out_of_time: false,
+            asked_key: Vec::new(),
+        }
+    }
+
+    /// Begins anew.
+    pub(super) fn begin(&mut self, now: Instant, exhaustive: bool) {
+        (self.values, self.providers) = lookups(self.own, &self.key);
+        self.bootstraps.iter_mut().for_each(|bootstrap| bootstrap.reach = Reach::Waiting);
+        self.asks.clear();
+        self.directs.clear();
+        self.stage = Stage::Base;
+        self.pinned = None;
+        self.next_bootstrap_at = now;
+        self.deadline = now + SEARCH;
+        self.exhaustive = exhaustive;
+        self.accepted_at = None;
+        self.counts = Counts::default();
+        self.peers.clear();
+        self.last_failure = None;
+        self.out_of_time = false;
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        self.stage == Stage::Over
+    }
+
+    /// Ends it.
+    pub(super) fn end(&mut self) {
+        self.stage = Stage::Over;
+        self.asks.clear();
+    }
+
+    /// Asks whoever is to be asked now, and notes when there is nobody left.
+    pub(super) fn drive<S, const RX: usize, const TX: usize, const A: usize>(
+        &mut self,
+        now: Instant,
+        swarm: &mut Swarm<S, RX, TX, A>,
+        judge: &impl Judge,
+    ) where
+        S: AsRef<[Slot<RX, TX, A>]> + AsMut<[Slot<RX, TX, A>]>,
+    {
+        if self.is_over() {
+            return;
+        }
+        if self.is_settled(now) {
+            return self.end();
+        }
+        if self.deadline <= now {
+            self.out_of_time = true;
+            return self.end();
+        }
+        self.note_slow(now);
+        self.ask_bootstraps(now, swarm);
+        self.ask_directs(now, swarm);
+        self.ask_on(now, swarm, true);
+        self.ask_on(now, swarm, false);
+        while self.is_quiet() && !self.is_over() {
+            self.next_stage(now, swarm, judge);
+            self.ask_on(now, swarm, true);
+        }
+    }
+
+    /// When to drive.
+    pub(super) fn next_wake(&self) -> Option<Wake> {
+        if self.is_over() {
+            return None;
+        }
+        let mut wake = Some(Wake { at: self.deadline, why: "to end a search" });
+        if self.bootstraps.iter().any(|one| one.reach == Reach::Waiting) {
+            let at = self.next_bootstrap_at;
+            wake = Wake::earliest(wake, Some(Wake { at, why: "to try the next bootstrap" }));
+        }
+        if let Some(at) = self.accepted_at.filter(|_| !self.exhaustive) {
+            let at = at + GRACE;
+            wake = Wake::earliest(wake, Some(Wake { at, why: "to end a search" }));
+        }
+        let slow = self.asks.iter().filter_map(|ask| ask.slow_at.get()).min();
+        Wake::earliest(wake, slow.map(|at| Wake { at, why: "to ask another peer beside" }))
+    }
+
+    /// A record was judged.
+    pub(super) fn note_record(&mut self, now: Instant, class: Option<TrustClass>) {
+        self.counts.records = self.counts.records.saturating_add(1);
+        if class.is_some() {
+            self.counts.accepted = self.counts.accepted.saturating_add(1);
+        }
+        if class == Some(TrustClass::Pinned) {
+            self.accepted_at.get_or_insert(now);
+        }
+    }
+
+    /// Whether another record may be looked at.
+    pub(super) fn may_judge(&self) -> bool {
+        self.counts.records < RECORDS_PER_SEARCH
+    }
+
+    /// A provider is known: it is asked for its own record if there is room.
+    pub(super) fn add_direct(&mut self, contact: &Contact) {
+        if contact.peer == self.own {
+            return;
+        }
+        let known = self.directs.iter_mut().find(|one| one.contact.peer == contact.peer);
+        if let Some(direct) = known {
+            contact.addresses.iter().for_each(|address| direct.contact.addresses.add(address));
+        } else {
+            // Those past the limit are reached by the next search, if these come to nothing.
+            let _ = self.directs.push(Direct { contact: contact.clone(), asked: false });
+        }
+    }
+
+    /// The lookup that an answer belongs to.
+    pub(super) const fn lookup(&mut self, what: What) -> Option<&mut Query<N>> {
+        match what {
+            What::Value | What::Node => Some(&mut self.values),
+            What::Providers => Some(&mut self.providers),
+            What::RawProviders | What::Own => None,
+        }
+    }
+
+    /// A bootstrap failed: the next one is tried at once.
+    pub(super) const fn hurry(&mut self, now: Instant) {
+        self.next_bootstrap_at = now;
+    }
+
+    /// What was done and what came of it.
+    pub(super) fn report(&self) -> Report<'_> {
+        let answered = self.peers.count(Standing::Answered);
+        let counts = Counts {
+            asked: self.peers.count(Standing::Asked),
+            answered,
+            failed: self.peers.count(Standing::Failed).saturating_sub(answered),
+            ..self.counts
+        };
+        Report {
+            bootstraps: &self.bootstraps,
+            counts,
+            last_failure: self.last_failure.as_ref(),
+            over: self.is_over(),
+            out_of_time: self.out_of_time,
+        }
+    }
+
+    /// The first pinned record is there, and those that could bring a better one had their time.
+    fn is_settled(&self, now: Instant) -> bool {
+        !self.exhaustive
+            && self.accepted_at.is_some_and(|at| {
+                self.peers.count(Standing::Answered) >= RESPONDERS || now.since(at) >= GRACE
+            })
+    }
+
+    /// Nobody is waited for and nobody is left to ask in this stage.
+    fn is_quiet(&self) -> bool {
+        let untried = self.bootstraps.iter().any(|one| one.reach == Reach::Waiting);
+        let undialled =
+            self.directs.iter().any(|one| !one.asked && !one.contact.addresses.is_empty());
+        self.asks.is_empty()
+            && !untried
+            && !undialled
+            && self.values.is_done()
+            && self.providers.is_done()
+    }
+
+    fn note_slow(&mut self, now: Instant) {
+        for at in 0..self.asks.len() {
+            let Some(ask) = self.asks.get_mut(at).filter(|ask| ask.slow_at.is_due(now)) else {
+                continue;
+            };
+            ask.slow_at = Deadline::NONE;
+            let Ask { what, peer, .. } = *ask;
+            if let (Some(peer), Some(lookup)) = (peer, self.lookup(what)) {
+                lookup.slow(&peer);
+            }
+        }
+    }
+
+    /// Asks the next bootstrap for value and providers in one flight.
+    fn ask_bootstraps<S, const RX: usize, const TX: usize, const A: usize>(
+        &mut self,
+        now: Instant,
+        swarm: &mut Swarm<S, RX, TX, A>,
+    ) where
+        S: AsRef<[Slot<RX, TX, A>]> + AsMut<[Slot<RX, TX, A>]>,
+    {
+        while self.next_bootstrap_at <= now {
+            let waiting = self.bootstraps.iter().position(|one| one.reach == Reach::Waiting);
+            let Some(at) = waiting else { return };
+            self.next_bootstrap_at = now + STAGGER;
+            let Some(bootstrap) = self.bootstraps.get(at) else { return };
+            let target = bootstrap.target();
+            let number = u8::try_from(at).ok();
+            let asked = self.ask(now, swarm, &target, What::Value, number);
+            if asked {
+                self.ask(now, swarm, &target, What::Providers, number);
+                if let Some(bootstrap) = self.bootstraps.get_mut(at) {
+                    bootstrap.reach = Reach::Dialled;
+                }
+            }
+        }
+    }
+
+    /// Asks the providers that are known for their own record.
+    fn ask_directs<S, const RX: usize, const TX: usize, const A: usize>(
+        &mut self,
+        now: Instant,
+        swarm: &mut Swarm<S, RX, TX, A>,
+    ) where
+        S: AsRef<[Slot<RX, TX, A>]> + AsMut<[Slot<RX, TX, A>]>,
+    {
+        for at in 0..self.directs.len() {
+            let Some(Direct { contact, asked: false }) = self.directs.get(at).cloned() else {
+                continue;
+            };
+            // It may be known without addresses until another peer tells them.
+            if contact.addresses.is_empty() && !swarm.remotes().any(|r| r.peer == contact.peer) {
+                continue;
+            }
+            let target = Target { peer: Some(contact.peer), addresses: contact.addresses };
+            if !self.ask(now, swarm, &target, What::Own, None) {
+                return;
+            }
+            self.counts.dialled = self.counts.dialled.saturating_add(1);
+            if let Some(direct) = self.directs.get_mut(at) {
+                direct.asked = true;
+            }
+        }
+    }
+
+    /// Asks the next peers of a lookup.
+    fn ask_on<S, const RX: usize, const TX: usize, const A: usize>(
+        &mut self,
+        now: Instant,
+        swarm: &mut Swarm<S, RX, TX, A>,
+        values: bool,
+    ) where
+        S: AsRef<[Slot<RX, TX, A>]> + AsMut<[Slot<RX, TX, A>]>,
+    {
+        let what = match (values, self.stage) {
+            (false, _) => What::Providers,
+            (true, Stage::Node(_)) => What::Node,
+            (true, _) => What::Value,
+        };
+        while !self.asks.is_full() && swarm.has_room() && self.peers.may_ask() {
+            let Some(contact) = self.lookup(what).and_then(Query::poll_contact) else { return };
+            let target = Target { peer: Some(contact.peer), addresses: contact.addresses };
+            if !self.ask(now, swarm, &target, what, None) {
+                if let Some(lookup) = self.lookup(what) {
+                    lookup.failed(&contact.peer);
+                }
+                return;
+            }
+        }
+    }
+
+    /// Asks one peer. `false`: not now.
+    fn ask<S, const RX: usize, const TX: usize, const A: usize>(
+        &mut self,
+        now: Instant,
+        swarm: &mut Swarm<S, RX, TX, A>,
+        target: &Target,
+        what: What,
+        bootstrap: Option<u8>,
+    ) -> bool
+    where
+        S: AsRef<[Slot<RX, TX, A>]> + AsMut<[Slot<RX, TX, A>]>,
+    {
+        let tag = Tag(self.next_tag);
+        if self.asks.is_full() || swarm.ask(now, target, tag).is_err() {
+            return false;
+        }
+        self.next_tag = self.next_tag.wrapping_add(1);
+        match (target.peer, target.addresses.first()) {
+            (Some(peer), _) => self.peers.note(&peer, Standing::Asked),
+            (None, Some(address)) => self.peers.note_address(address, Standing::Asked),
+            (None, None) => {}
+        }
+        let slow_at = Deadline::new(now + SLOW);
+        // There is room: it was looked at.
+        let _ = self.asks.push(Ask { tag, what, peer: target.peer, bootstrap, slow_at });
+        true
+    }
+
+    /// Goes on to what is worth asking when all that was asked is answered.
+    fn next_stage<S, const RX: usize, const TX: usize, const A: usize>(
+        &mut self,
+        now: Instant,
+        swarm: &mut Swarm<S, RX, TX, A>,
+        judge: &impl Judge,
+    ) where
+        S: AsRef<[Slot<RX, TX, A>]> + AsMut<[Slot<RX, TX, A>]>,
+    {
+        if self.accepted_at.is_some() && !self.exhaustive {
+            return self.end();
+        }
+        let first = |at: u8| judge.pinned(usize::from(at));
+        self.stage = match self.stage {
+            Stage::Base => Stage::Raw,
+            Stage::Raw => Stage::SubKey(0),
+            Stage::SubKey(at) => Stage::Node(at),
+            Stage::Node(at) => Stage::SubKey(at.saturating_add(1)),
+            Stage::Over => return,
+        };
+        match self.stage {
+            Stage::Raw => {
+                let mut closest: Vec<Contact, RAW_ASKS, u8> = Vec::new();
+                closest.extend(self.values.closest().take(RAW_ASKS).cloned());
+                for contact in &closest {
+                    let target = Target { peer: Some(contact.peer), addresses: contact.addresses };
+                    self.ask(now, swarm, &target, What::RawProviders, None);
+                }
+            }
+            Stage::SubKey(at) if usize::from(at) < PINNED_LOOKUPS => match first(at) {
+                Some(peer) => self.look_up(peer, Key::of(&self.key.of(peer).octets())),
+                None => self.end(),
+            },
+            Stage::Node(at) => match first(at) {
+                Some(peer) => self.look_up(peer, Key::of_peer(&peer)),
+                None => self.end(),
+            },
+            Stage::Base | Stage::SubKey(_) | Stage::Over => self.end(),
+        }
+    }
+
+    /// Begins the lookup of something about a pinned provider, from the peers that answered so far.
+    fn look_up(&mut self, pinned: PeerId, target: Key) {
+        let mut lookup = Query::new(target, Some(self.own), CONFIG);
+        self.values.closest().for_each(|contact| _ = lookup.seed(contact));
+        self.values = lookup;
+        self.pinned = Some(pinned);
+    }
+}
+
+const CONFIG: query::Config = query::Config {
+    alpha: crate::kad::ALPHA,
+    paths: crate::kad::PATHS,
+    k: crate::kad::K,
+    contacts: PEERS_PER_LOOKUP,
+};
+
+fn lookups<const N: usize>(own: PeerId, key: &AdvertKey) -> (Query<N>, Query<N>) {
+    let of = |preimage: &[u8]| Query::new(Key::of(preimage), Some(own), CONFIG);
+    (of(&key.octets()), of(&key.provider_key()))
+}
+
+/// Whether an address that a peer told may be dialled. Loopback addresses are only for those who tell them on
+/// loopback; link-local ones lack their scope.
+pub(super) fn is_usable(address: SocketAddr, told_by: SocketAddr) -> bool {
+    let class = |ip: IpAddr| AddressClass::of(ip.to_canonical());
+    match class(address.ip()) {
+        AddressClass::Global | AddressClass::Private => true,
+        AddressClass::Loopback => class(told_by.ip()) == AddressClass::Loopback,
+        AddressClass::Unusable
+        | AddressClass::Metadata
+        | AddressClass::LinkLocalV4
+        | AddressClass::LinkLocalV6 => false,
+    }
+}
+
+/// The contact with those of its addresses that may be dialled.
+pub(super) fn usable(contact: &Contact, told_by: SocketAddr) -> Contact {
+    let addresses = contact.addresses.iter().filter(|address| is_usable(*address, told_by));
+    Contact { peer: contact.peer, addresses: addresses.collect() }
+}
+
+/// The multihash of a peer, as `FIND_NODE` carries it.
+pub(super) fn multihash(peer: &PeerId) -> [u8; peer_id::MULTIHASH_LEN] {
+    peer_id::encode_multihash(peer)
+}

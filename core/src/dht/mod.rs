@@ -1,0 +1,12 @@
+//! Taking part in the DHT: connections to many peers, and what is asked and answered on them.
+//!
+//! | file | what |
+//! |---|---|
+//! | `swarm/` | dials peers, keeps their connections, and carries requests by tag |
+//! | `finder/` | the client's search for adverts |
+//!
+//! Spec: libp2p `specs/kad-dht`. The data structures are in [`crate::kad`], one connection in
+//! [`crate::connection`].
+
+pub mod finder;
+pub mod swarm;

@@ -1,0 +1,170 @@
+//! One place for a connection, with what the swarm notes of it.
+
+use core::net::SocketAddr;
+use core::time::Duration;
+
+use heapless::Vec;
+
+use super::{Owner, Relay, Remote, Settings, Tags};
+use crate::connection::{self, Connection, StreamError, Tag};
+use crate::identity::PeerId;
+use crate::limits::TAGS_PER_PEER;
+use crate::machine::ConnectionId;
+use crate::stats::Stats;
+use crate::time::Instant;
+
+/// A place for one connection. `RX`, `TX` and `A` are those of [`Connection`].
+#[derive(Debug)]
+pub struct Slot<const RX: usize, const TX: usize, const A: usize> {
+    pub(super) link: Option<Link>,
+    pub(super) connection: Connection<RX, TX, A>,
+}
+
+/// How far a connection is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// Nobody knows who is there.
+    Handshake,
+    /// The peer is known.
+    Open,
+    /// What was said is sent, at the latest until then, and it is closed.
+    Closing(Instant),
+}
+
+/// What is noted of a connection.
+#[derive(Debug)]
+pub(super) struct Link {
+    pub(super) id: ConnectionId,
+    pub(super) address: SocketAddr,
+    dialed: bool,
+    /// Octets that the driver takes.
+    pub(super) room: usize,
+    pub(super) phase: Phase,
+    pub(super) peer: Option<PeerId>,
+    /// Requests under way.
+    pub(super) open: Tags,
+    /// Requests that wait for a stream.
+    pub(super) waiting: Tags,
+    /// Requests that failed and are to be told.
+    pub(super) failed: Vec<(Tag, StreamError), TAGS_PER_PEER, u8>,
+    pub(super) why: Option<connection::Error>,
+    /// Its end was told.
+    pub(super) told: bool,
+}
+
+impl Link {
+    pub(super) const fn new(
+        id: ConnectionId,
+        address: SocketAddr,
+        dialed: bool,
+        room: usize,
+    ) -> Self {
+        Self {
+            id,
+            address,
+            dialed,
+            room,
+            phase: Phase::Handshake,
+            peer: None,
+            open: Vec::new(),
+            waiting: Vec::new(),
+            failed: Vec::new(),
+            why: None,
+            told: false,
+        }
+    }
+
+    pub(super) const fn is_closing(&self) -> bool {
+        matches!(self.phase, Phase::Closing(_))
+    }
+
+    pub(super) const fn is_inbound(&self) -> bool {
+        !self.dialed
+    }
+
+    /// Who is there, once that is proved.
+    pub(super) fn remote(&self) -> Option<Remote> {
+        let peer = self.peer?;
+        Some(Remote { peer, address: self.address, inbound: !self.dialed })
+    }
+
+    /// A request is over.
+    pub(super) fn take(&mut self, tag: Tag) -> bool {
+        let at = self.open.iter().position(|open| *open == tag);
+        at.map(|at| self.open.remove(at)).is_some()
+    }
+}
+
+impl<const RX: usize, const TX: usize, const A: usize> Slot<RX, TX, A> {
+    /// A place without connection.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { link: None, connection: Connection::new() }
+    }
+
+    /// The connection, and what it tells to.
+    pub(super) fn split<'a, O: Owner>(
+        &'a mut self,
+        now: Instant,
+        settings: &Settings,
+        stats: &'a mut Stats,
+        owner: &'a mut O,
+    ) -> (&'a mut Connection<RX, TX, A>, Relay<'a, O>) {
+        let Self { link, connection } = self;
+        (connection, Relay { now, serves: settings.inbound > 0, link: link.as_mut(), stats, owner })
+    }
+
+    /// Who is there and may be asked.
+    pub(super) fn peer(&self) -> Option<PeerId> {
+        let link = self.link.as_ref()?;
+        link.peer.filter(|_| link.phase == Phase::Open)
+    }
+
+    /// Lets a request wait for a stream.
+    pub(super) fn wait(&mut self, tag: Tag) -> Result<(), Tag> {
+        self.link.as_mut().ok_or(tag)?.waiting.push(tag)
+    }
+
+    pub(super) fn set_room(&mut self, room: usize) {
+        if let Some(link) = &mut self.link {
+            link.room = room;
+        }
+    }
+
+    pub(super) fn spend(&mut self, len: usize) {
+        if let Some(link) = &mut self.link {
+            link.room = link.room.saturating_sub(len);
+        }
+    }
+
+    pub(super) fn is_closing(&self) -> bool {
+        self.link.as_ref().is_some_and(Link::is_closing)
+    }
+
+    /// Since when it carries nothing; `None` while it carries something.
+    pub(super) fn idle_since(&self) -> Option<Instant> {
+        let link = self.link.as_ref()?;
+        let is_idle = link.phase != Phase::Handshake && link.open.is_empty();
+        self.connection.idle_since().filter(|_| is_idle && link.waiting.is_empty())
+    }
+
+    /// When it is closed if nothing happens: an idle one, and one that does not take our last words.
+    pub(super) fn closes_at(&self, idle: Duration) -> Option<Instant> {
+        match self.link.as_ref()?.phase {
+            Phase::Handshake => None,
+            Phase::Open => self.idle_since().map(|since| since + idle),
+            Phase::Closing(until) => Some(until),
+        }
+    }
+
+    /// Whether it has no connection, or one that carries nothing.
+    pub(super) fn is_free(&self) -> bool {
+        self.link.is_none() || self.idle_since().is_some()
+    }
+}
+
+impl<const RX: usize, const TX: usize, const A: usize> Default for Slot<RX, TX, A> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
