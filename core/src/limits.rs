@@ -294,3 +294,36 @@ pub const NETWORKS: usize = 32;
 
 /// Messages of a client's connection that are half received, or wait to be answered, at one time.
 pub const ASSEMBLERS_CLIENT: usize = 2;
+
+/// Messages of a DHT node's connection that are half received, or wait to be answered, at one time.
+pub const ASSEMBLERS_SERVER: usize = 4;
+
+/// Things a DHT node is at, at one time: each is a lookup.
+pub const DHT_JOBS: usize = 3;
+
+/// Those of them that may be publications.
+pub const ADVERT_JOBS: usize = 2;
+
+/// Candidates of a DHT node's lookup: k for each path and as many that may fail.
+pub const LOOKUP_CANDIDATES: usize = 96;
+
+/// Peers of the routing table that a lookup begins with.
+pub const LOOKUP_SEEDS: usize = 20;
+
+/// Peers that are given a record at one time.
+pub const PUSHES: usize = 6;
+
+/// Requests of a DHT node that are under way at one time.
+pub const SERVER_CALLS: usize = 48;
+
+/// Holders of an advert that are asked for it in one audit.
+pub const AUDITED: usize = 3;
+
+/// Peers that wait to be probed or repaired.
+pub const PROBES: usize = 8;
+
+/// What a DHT node told and nobody has taken yet.
+pub const DHT_EVENTS: usize = 32;
+
+/// Signers that a DHT node prefers in its store.
+pub const TRUSTED: usize = 16;

@@ -23,6 +23,17 @@ pub enum Timer {
     /// When to have adverts signed: two thirds of their lifetime passed, or a change held back by the
     /// limit of ten updates a minute (RFC 6762 §8.4) may go out.
     Sign,
+    /// When to turn to the DHT's bootstrap peers: at the start, when the network changed, while nobody answers,
+    /// and when a table with few peers got one.
+    Bootstrap,
+    /// When to refresh the DHT's routing table: ten minutes after it was refreshed.
+    Refresh,
+    /// When to publish an advert in the DHT: it was signed, the network changed, or an attempt failed.
+    Publish,
+    /// When to read an advert back from peers that were given it.
+    Audit,
+    /// When to ask another peer of the DHT beside one that takes long.
+    Slow,
 }
 
 impl Timer {
@@ -35,6 +46,11 @@ impl Timer {
             Self::Reply => "reply",
             Self::NoName => "no name",
             Self::Sign => "sign",
+            Self::Bootstrap => "bootstrap",
+            Self::Refresh => "refresh",
+            Self::Publish => "publish",
+            Self::Audit => "audit",
+            Self::Slow => "ask another beside",
         }
     }
 

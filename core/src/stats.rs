@@ -1,15 +1,18 @@
 //! Counters of what the machines did and why they dropped what they dropped. Drivers export them as metrics.
 
 macro_rules! stats {
-    ($($(#[doc = $doc:literal])+ $name:ident,)+) => {
-        /// Counts since the machine was made.
+    (
+        $(#[$meta:meta])* pub struct $stats:ident;
+        $($(#[doc = $doc:literal])+ $name:ident,)+
+    ) => {
+        $(#[$meta])*
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
         #[cfg_attr(feature = "defmt", derive(defmt::Format))]
-        pub struct Stats {
+        pub struct $stats {
             $($(#[doc = $doc])+ pub $name: u64,)+
         }
 
-        impl Stats {
+        impl $stats {
             /// Name, help text and value of every counter.
             pub fn iter(&self) -> impl Iterator<Item = (&'static str, &'static str, u64)> {
                 [$((stringify!($name), concat!($($doc),+).trim_ascii(), self.$name),)+].into_iter()
@@ -24,6 +27,8 @@ macro_rules! stats {
 }
 
 stats! {
+    /// Counts since the machine was made.
+    pub struct Stats;
     /// Datagrams received.
     datagrams_received,
     /// Datagrams sent.
@@ -128,6 +133,31 @@ stats! {
     connections_over_limit,
     /// Searches in the DHT begun.
     searches,
+}
+
+stats! {
+    /// Counts of a DHT node since it was made.
+    pub struct NodeStats;
+    /// Requests of peers in the DHT that were looked at.
+    requests_answered,
+    /// Records of peers stored, or confirmed.
+    records_taken,
+    /// Records of peers refused: no advert for the key, or over a quota.
+    records_refused,
+    /// Provider records of peers stored.
+    providers_taken,
+    /// Provider records of peers refused: of another peer, or over a quota.
+    providers_refused,
+    /// Lookups begun for the routing table or to publish.
+    lookups,
+    /// Adverts published in the DHT.
+    adverts_published,
+    /// Attempts to publish an advert that no peer took part in.
+    adverts_not_published,
+    /// Peers that were given an advert again in the place of something invalid.
+    adverts_repaired,
+    /// Events dropped: the user did not take them.
+    events_lost,
 }
 
 /// Adds one to a counter.

@@ -4,9 +4,11 @@
 //! |---|---|
 //! | `swarm/` | dials peers, keeps their connections, and carries requests by tag |
 //! | `finder/` | the client's search for adverts |
+//! | `server/` | the provider's node: it answers others, and publishes |
 //!
 //! Spec: libp2p `specs/kad-dht`. The data structures are in [`crate::kad`], one connection in
 //! [`crate::connection`].
 
 pub mod finder;
+pub mod server;
 pub mod swarm;

@@ -253,6 +253,13 @@ impl<const N: usize> Query<N> {
         self.candidates.iter().any(|one| one.contact.peer == *peer)
     }
 
+    /// What is known of a candidate.
+    #[must_use]
+    pub fn contact(&self, peer: &PeerId) -> Option<&Contact> {
+        let mut contacts = self.candidates.iter().map(|one| &one.contact);
+        contacts.find(|contact| contact.peer == *peer)
+    }
+
     /// What was done so far.
     #[must_use]
     pub const fn counts(&self) -> &Counts {

@@ -15,7 +15,7 @@ pub struct Bootstrap {
     text: String<BOOTSTRAP_TEXT_MAX, u8>,
     addresses: Addresses,
     peer: Option<PeerId>,
-    pub(super) reach: Reach,
+    pub(in crate::dht) reach: Reach,
 }
 
 /// How far a bootstrap was reached in the search under way, or in the last one.
@@ -70,11 +70,11 @@ impl Bootstrap {
         &self.reach
     }
 
-    pub(super) const fn target(&self) -> Target {
+    pub(in crate::dht) const fn target(&self) -> Target {
         Target { peer: self.peer, addresses: self.addresses }
     }
 
-    pub(super) fn is_same(&self, other: &Self) -> bool {
+    pub(in crate::dht) fn is_same(&self, other: &Self) -> bool {
         self.target() == other.target()
     }
 }
