@@ -3,6 +3,7 @@
 
 mod dns;
 mod formats;
+mod libp2p;
 
 use phase_core::rng::{Rng, Seed};
 
