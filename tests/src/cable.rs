@@ -92,6 +92,12 @@ impl Cable {
         self.shared.delay.store(micros, Ordering::Relaxed);
     }
 
+    /// The time that every frame takes, one way.
+    #[must_use]
+    pub fn delay(&self) -> Duration {
+        Duration::from_micros(self.shared.delay.load(Ordering::Relaxed))
+    }
+
     /// What has passed since the cable was laid.
     #[must_use]
     pub fn passed(&self) -> Passed {

@@ -3,7 +3,9 @@
 //! A deadline is generous: it only ends a wait that would never end. Nothing waits for time to pass.
 
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
+
+use phase_core::time::UnixTime;
 
 use crate::Error;
 
@@ -37,6 +39,14 @@ impl Deadline {
     pub fn has_passed(&self) -> bool {
         self.remaining().is_zero()
     }
+}
+
+/// Reads the wall clock.
+#[must_use]
+#[expect(clippy::disallowed_methods, reason = "what real processes judge has real times")]
+pub fn wall_clock() -> UnixTime {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    UnixTime(since.map_or(0, |since| since.as_secs()))
 }
 
 /// Reads the monotonic clock.

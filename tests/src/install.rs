@@ -39,8 +39,8 @@ pub(crate) fn is_installed(program: &str) -> Result<(), Error> {
     run(command).map(drop)
 }
 
-/// Builds the programs of `tests/peers/PEER`, as its lock file says.
-pub(crate) fn build(peer: &str, profile: Profile) -> Result<(), Error> {
+/// Builds the programs of `tests/peers/PEER`, as its lock file says; all of them when `packages` names none.
+pub(crate) fn build(peer: &str, profile: Profile, packages: &[&str]) -> Result<(), Error> {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command
         .current_dir(sources(peer))
@@ -49,6 +49,7 @@ pub(crate) fn build(peer: &str, profile: Profile) -> Result<(), Error> {
     if profile == Profile::Release {
         command.arg("--release");
     }
+    command.args(packages.iter().flat_map(|package| ["-p", package]));
     run(command).map(drop)
 }
 

@@ -47,6 +47,8 @@ pub struct Plan<'a> {
     pub server: bool,
     /// How long rust-libp2p keeps an idle connection instead of its 10 seconds.
     pub idle: Option<Duration>,
+    /// Whether rust-libp2p is built for speed, which takes longer to build.
+    pub fast: bool,
 }
 
 impl<'a> Plan<'a> {
@@ -60,6 +62,7 @@ impl<'a> Plan<'a> {
             identify: true,
             server: true,
             idle: None,
+            fast: false,
         }
     }
 }
@@ -102,7 +105,7 @@ impl Stack {
         let _lock = InstallLock::take()?;
         match self {
             // One workspace holds both versions.
-            Self::Rust056 | Self::Rust057 => install::build("rust-libp2p", Profile::Dev),
+            Self::Rust056 | Self::Rust057 => install::build("rust-libp2p", Profile::Dev, &[]),
             Self::Js => install::node_modules("js-libp2p", &["polyfill.mjs", "peer.mjs"]),
             Self::Py => install::python_environment("py-libp2p", &["--no-deps"]),
             Self::Go => install::python_environment("go-libp2p", &["--no-deps"]),
@@ -110,7 +113,9 @@ impl Stack {
     }
 
     /// The program in `namespace`, without its options.
-    fn program(self, namespace: &Namespace) -> Command {
+    fn program(self, namespace: &Namespace, fast: bool) -> Command {
+        let profile = if fast { "release" } else { "debug" };
+        let rust = |name: &str| namespace.command(target().join(profile).join(name));
         let script = |interpreter: &std::ffi::OsStr, path: std::path::PathBuf| {
             let mut command = namespace.command(interpreter);
             command.arg(path);
@@ -120,13 +125,31 @@ impl Stack {
             script(install::python_of(peer).as_os_str(), install::sources(peer).join("peer.py"))
         };
         match self {
-            Self::Rust056 => namespace.command(target().join("debug/rust-libp2p-056-peer")),
-            Self::Rust057 => namespace.command(target().join("debug/rust-libp2p-057-peer")),
+            Self::Rust056 => rust("rust-libp2p-056-peer"),
+            Self::Rust057 => rust("rust-libp2p-057-peer"),
             Self::Js => script("node".as_ref(), target().join("js-libp2p/peer.mjs")),
             Self::Py => python("py-libp2p"),
             Self::Go => python("go-libp2p"),
         }
     }
+}
+
+/// Makes sure that there are rust-libp2p 0.57 nodes and [`looking_up`] clients built for speed.
+///
+/// # Errors
+/// What the build said.
+pub fn install_fast() -> Result<(), Error> {
+    let _lock = InstallLock::take()?;
+    install::build("rust-libp2p", Profile::Release, &["rust-libp2p-057-peer", "rust-libp2p-client"])
+}
+
+/// The smallest rust-libp2p program that looks up a record, which prints `found VALUE`: `bootstraps` are multiaddrs
+/// with `/p2p/ID`.
+#[must_use]
+pub fn looking_up(namespace: &Namespace, key: &[u8], bootstraps: &[&str]) -> Command {
+    let mut command = namespace.command(target().join("release/rust-libp2p-client"));
+    command.arg(hex(key)).args(bootstraps);
+    command
 }
 
 impl Node {
@@ -149,7 +172,11 @@ impl Node {
         address: IpAddr,
         plan: &Plan<'_>,
     ) -> Result<Self, Error> {
-        stack.install()?;
+        if plan.fast {
+            install_fast()?
+        } else {
+            stack.install()?
+        }
         let mut starting = Self::spawn(stack, namespace, address, plan)?;
         starting.wait_until_ready()?;
         Ok(starting)
@@ -162,7 +189,7 @@ impl Node {
         address: IpAddr,
         plan: &Plan<'_>,
     ) -> Result<Self, Error> {
-        let mut command = stack.program(namespace);
+        let mut command = stack.program(namespace, plan.fast);
         let socket = SocketAddr::new(address, plan.port);
         command.args(["--seed", &plan.seed.to_string(), "--listen", &multiaddr(socket)]);
         for bootstrap in &plan.bootstraps {

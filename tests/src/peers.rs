@@ -114,8 +114,8 @@ impl Peer {
             Self::Avahi => ["avahi-daemon", "avahi-browse", "dbus-daemon"]
                 .iter()
                 .try_for_each(|program| install::is_installed(program)),
-            Self::MdnsSd => install::build("mdns-sd", Profile::Release),
-            Self::EdgeMdns => install::build("edge-mdns", Profile::Release),
+            Self::MdnsSd => install::build("mdns-sd", Profile::Release, &[]),
+            Self::EdgeMdns => install::build("edge-mdns", Profile::Release, &[]),
             Self::Zeroconf => install::python_environment("zeroconf", &[]),
             Self::Bonjour => install::node_modules("bonjour", &["peer.js"]),
         }

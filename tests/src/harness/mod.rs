@@ -16,13 +16,15 @@ pub use tcp::{Door, TcpConditions, TcpTraffic};
 
 use phase_core::client;
 use phase_core::identity::SecretKey;
+use phase_core::limits::ADVERT_JSON_EMIT_MAX;
 use phase_core::mdns::service::HostLabel;
 use phase_core::provider::{self, Image, Origin};
 use phase_core::rng::{Rng, Seed};
 use phase_core::time::UnixTime;
 use phase_core::wire::digest::Digest;
-use phase_core::wire::record::{Arch, Channel, ProviderName, Version};
+use phase_core::wire::record::{Advert, Arch, Channel, ProviderName, Version};
 use phase_core::wire::trust::Trust;
+use phase_core::wire::url::Url;
 
 /// What the wall clock says when a simulation starts: 2025-11-26T12:00:00Z.
 pub const EPOCH: UnixTime = UnixTime(1_764_158_400);
@@ -87,6 +89,27 @@ pub fn provider_config(number: u64, name: &str, ttl: u32) -> provider::Config {
         origin: Origin::Auto { port: 8080 },
         ttl,
     }
+}
+
+/// An advert of provider `number` for `stable` on `arm64`, as the JSON text that the DHT carries.
+///
+/// # Panics
+/// When the URL or the times are not valid: the test is wrong.
+#[must_use]
+pub fn advert_json(number: u64, url: &str, seq: u64, (issued, ttl): (UnixTime, u32)) -> Vec<u8> {
+    let advert = Advert {
+        url: Url::parse(url).expect("a URL"),
+        peer: key(number).peer_id(),
+        name: None,
+        issued,
+        version: Version::new("1").expect("a version"),
+        seq,
+        ttl,
+        digest: None,
+    };
+    let signed = advert.sign(&key(number), &channel("stable"), &arch("arm64"));
+    let mut buf = [0; ADVERT_JSON_EMIT_MAX];
+    signed.expect("an advert of its own key").encode_json(&mut buf).expect("room").to_vec()
 }
 
 /// A client for `stable` on `arm64` with the clock of the simulation.

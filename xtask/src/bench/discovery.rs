@@ -169,7 +169,7 @@ fn time_to_line(here: &Host, command: &Command, wanted: &str) -> Result<Duration
 }
 
 /// Takes `ip netns exec NAME` off a command made for a namespace.
-fn without_namespace(command: &Command) -> Command {
+pub(super) fn without_namespace(command: &Command) -> Command {
     let mut words = command.get_args().skip(3);
     let mut direct = Command::new(words.next().unwrap_or_default());
     direct.args(words).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());

@@ -5,6 +5,7 @@
 
 mod answers;
 mod conditions;
+mod dht;
 mod discovery;
 mod idle;
 mod lan;
@@ -28,6 +29,8 @@ pub(crate) struct Options {
 enum What {
     /// Discovery, answers, load, start and idle cost on a veth pair, beside other mDNS implementations.
     Lan(lan::Options),
+    /// Lookups in a DHT of stock nodes at several distances, beside rust-libp2p.
+    Dht(dht::Options),
     /// Decoding and encoding DNS messages, beside other codecs.
     Codec,
     /// The responder alone, without sockets.
@@ -41,6 +44,7 @@ enum What {
 pub(crate) fn run(options: &Options) -> Result<(), Error> {
     match &options.what {
         What::Lan(options) => lan::run(options),
+        What::Dht(options) => dht::run(options),
         What::Codec => in_one_process("codec", "Codec"),
         What::Responder => in_one_process("responder", "Responder without sockets"),
     }

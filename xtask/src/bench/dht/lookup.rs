@@ -1,0 +1,114 @@
+//! One lookup by one client.
+
+use std::io::{BufRead as _, BufReader};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use phase_tests::cable::{Cable, Passed};
+use phase_tests::netns::{Host, Lan};
+use phase_tests::{deadline, libp2p};
+
+use crate::Error;
+
+/// When nothing has passed for so long after a client's end, its connections are closed.
+const QUIET: Duration = Duration::from_millis(10);
+
+/// Who looks up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Client {
+    /// rust-libp2p 0.57.1.
+    RustLibp2p,
+}
+
+/// What is looked up, and where to begin.
+#[derive(Debug)]
+pub(super) struct Wanted {
+    /// The key in the DHT.
+    pub(super) key: Vec<u8>,
+    /// What stands there.
+    pub(super) value: Vec<u8>,
+    /// Multiaddrs with peer ids.
+    pub(super) bootstraps: Vec<String>,
+}
+
+/// What a lookup took.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Lookup {
+    /// From process start to the result; `None`: there was none.
+    pub(super) time: Option<Duration>,
+    /// What passed on the cable.
+    pub(super) passed: Passed,
+}
+
+impl Client {
+    /// Those that are compared.
+    pub(super) const ALL: [Self; 1] = [Self::RustLibp2p];
+
+    /// The name in tables.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::RustLibp2p => "rust-libp2p 0.57.1",
+        }
+    }
+
+    /// The command, without `ip netns exec` before it: to be run inside the namespace.
+    pub(super) fn command(self, host: &Host, wanted: &Wanted) -> Command {
+        let bootstraps: Vec<&str> = wanted.bootstraps.iter().map(String::as_str).collect();
+        let command = match self {
+            Self::RustLibp2p => libp2p::looking_up(&host.namespace, &wanted.key, &bootstraps),
+        };
+        super::super::discovery::without_namespace(&command)
+    }
+
+    /// What the line with the result begins with.
+    fn result(self, wanted: &Wanted) -> String {
+        match self {
+            Self::RustLibp2p => {
+                let digits = wanted.value.iter().map(|octet| format!("{octet:02x}"));
+                format!("found {}", digits.collect::<String>())
+            }
+        }
+    }
+
+    /// Runs it once.
+    pub(super) fn look_up(self, lan: &Lan, wanted: &Wanted) -> Result<Lookup, Error> {
+        let here = lan.host(0);
+        let cable = lan.cable().ok_or_else(|| Error::Unexpected {
+            what: "the hosts".to_owned(),
+            found: "they are not joined by a cable".to_owned(),
+        })?;
+        let mut command = self.command(here, wanted);
+        let expected = self.result(wanted);
+        let before = cable.passed();
+        let time = here.namespace.inside(|| {
+            command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+            let start = deadline::now();
+            let mut child = command.spawn()?;
+            let output = child.stdout.take().ok_or(std::io::ErrorKind::BrokenPipe)?;
+            let mut lines = BufReader::new(output).lines();
+            let found = lines.any(|line| line.is_ok_and(|line| line.starts_with(&expected)));
+            let elapsed = start.elapsed();
+            child.wait()?;
+            Ok(found.then_some(elapsed))
+        })?;
+        let after = settled(cable);
+        let packets = after.packets - before.packets;
+        let octets = after.octets - before.octets;
+        Ok(Lookup { time, passed: Passed { packets, octets } })
+    }
+}
+
+/// What has passed when nothing passes any more.
+fn settled(cable: &Cable) -> Passed {
+    // Under way on the cable, and at the ends.
+    let still = cable.delay() * 2 + QUIET;
+    let mut last = cable.passed();
+    loop {
+        std::thread::sleep(still);
+        let now = cable.passed();
+        if now == last {
+            return now;
+        }
+        last = now;
+    }
+}
