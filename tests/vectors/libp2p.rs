@@ -1,5 +1,7 @@
 //! libp2p's formats: deterministic vectors, and what other implementations sent in recorded connections.
 
+#[path = "libp2p/hostile.rs"]
+mod hostile;
 #[path = "libp2p/transcripts.rs"]
 mod transcripts;
 #[path = "libp2p/vectors.rs"]
