@@ -16,7 +16,7 @@ use crate::wire::identify::{Identified, Identify};
 use crate::wire::kad::{Part, Record, Response};
 use crate::wire::multistream::Line;
 use crate::wire::noise::message_len;
-use crate::wire::yamux::{Flags, HEADER_LEN, Header, Kind};
+use crate::wire::yamux::{Flags, HEADER_LEN, Header};
 use std::boxed::Box;
 use std::string::String;
 use std::vec::Vec;
@@ -276,6 +276,23 @@ struct Hand {
 impl Hand {
     /// Listens to `end`, which has dialled, as the peer of `seed`.
     fn listener<const RX: usize>(end: &mut End<RX>, seed: u8, early: bool) -> Self {
+        if early {
+            return Self::listener_after_noise(end, seed, true);
+        }
+        let mut hand = Self::listener_in_muxing(end, seed);
+        end.feed(&hand.encrypt(&opening(Line::Yamux, |_| {})));
+        hand
+    }
+
+    /// As [`listener`](Self::listener), with the proposal of Yamux not yet answered.
+    fn listener_in_muxing<const RX: usize>(end: &mut End<RX>, seed: u8) -> Self {
+        let mut hand = Self::listener_after_noise(end, seed, false);
+        let lines = opening(Line::Yamux, |_| {});
+        assert_eq!(hand.plain.drain(..lines.len()).collect::<Vec<_>>(), lines);
+        hand
+    }
+
+    fn listener_after_noise<const RX: usize>(end: &mut End<RX>, seed: u8, early: bool) -> Self {
         let first = end.drain(1024);
         let lines = written(|w| {
             Line::Multistream.encode(w);
@@ -294,14 +311,6 @@ impl Hand {
         let mut hand = Self::new(done.send, done.receive);
         hand.wire = rest[2 + third..].to_vec();
         hand.decrypt();
-        if !early {
-            let lines = written(|w| {
-                Line::Multistream.encode(w);
-                Line::Yamux.encode(w);
-            });
-            assert_eq!(hand.plain.drain(..lines.len()).collect::<Vec<_>>(), lines);
-            end.feed(&hand.encrypt(&lines));
-        }
         hand
     }
 
