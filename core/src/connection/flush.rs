@@ -4,8 +4,9 @@
 //! never carries FIN (js-libp2p and py-libp2p then lose it), and FIN comes in an empty frame of its own, after
 //! the whole answer.
 
-use super::handler::{Answer, Handler};
-use super::mux::{Assembler, Context, Mux};
+use super::error::StreamError;
+use super::handler::{Answer, Handler, KadProtocol};
+use super::mux::{Assembler, Context, Mux, Probe};
 use super::outgoing::Outgoing;
 use super::stream::{Debts, Purpose, Stage, Stream};
 use crate::limits::STREAMS_PER_CONNECTION;
@@ -89,7 +90,33 @@ impl<const TX: usize, const A: usize> Mux<TX, A> {
             }
             if stream.is_settled() {
                 self.free(id);
+            } else if stream.is_parked() && stream.debts.is_empty() {
+                self.resume(at, cx);
             }
+        }
+    }
+
+    /// Sends a request again, under the protocol that the remote has shown to speak instead; or finds out whether
+    /// it speaks that, or gives up.
+    fn resume(&mut self, at: usize, cx: &mut Context<'_, impl Handler>) {
+        let Some(stream) = self.streams.get(at) else { return };
+        let (id, deadline) = (stream.id, stream.deadline);
+        let Purpose::Request { tag, answered, .. } = stream.purpose else { return };
+        let give_up = if self.spoken == Some(KadProtocol::Phase) {
+            let purpose = Purpose::Request { tag, protocol: KadProtocol::Phase, answered };
+            let request = cx.handler.request(tag);
+            // Without room it is tried again with the next octets.
+            request.is_none_or(|it| {
+                let _ = self.open_at(at, purpose, deadline, |w| it.encode(w));
+                false
+            })
+        } else {
+            let _ = self.open_probe(deadline);
+            self.probe == Probe::Answered
+        };
+        if give_up {
+            self.fail_request(id, StreamError::Refused, cx);
+            self.free(id);
         }
     }
 
@@ -117,7 +144,7 @@ impl Stream {
         self.debts.clear(Debts::HEADER);
         self.debts.clear(Debts::PROTOCOL);
         self.refusals = 0;
-        self.send_window = self.send_window.saturating_sub(u32::try_from(len).unwrap_or(u32::MAX));
+        self.has_sent(len);
     }
 
     /// The flags of the next frame.
@@ -142,7 +169,7 @@ impl Stream {
                 Purpose::Ping => Line::Ping.encode(w),
                 Purpose::Identify => Line::Identify.encode(w),
                 Purpose::Serve(protocol) => protocol.line().encode(w),
-                Purpose::Unknown | Purpose::Request { .. } | Purpose::Whois => {}
+                Purpose::Unknown | Purpose::Probe | Purpose::Request { .. } | Purpose::Whois => {}
             }
         }
     }

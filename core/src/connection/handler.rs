@@ -66,6 +66,10 @@ pub trait Handler {
     /// There is room for half the connection's output buffer. Called once for each request.
     fn answer(&mut self, peer: &PeerId, request: kad::Request<'_>, out: &mut Writer<'_>) -> Answer;
 
+    /// The request `tag` once more, to be sent under another protocol: the remote speaks only that. `None` when it
+    /// is not wanted any more; it fails then.
+    fn request(&mut self, tag: Tag) -> Option<kad::Request<'_>>;
+
     /// A part of the response to the request `tag`; the last one is [`kad::Part::End`].
     fn part(&mut self, peer: &PeerId, tag: Tag, part: kad::Part<'_>);
 

@@ -57,7 +57,8 @@ pub const STREAM_IDLE: Duration = Duration::from_secs(60);
 pub struct Dial {
     /// Who must be there; anybody when none.
     pub expected: Option<PeerId>,
-    /// The Kademlia that it probably speaks, as most peers before it did; both are proposed when none.
+    /// The Kademlia that it probably speaks, as most peers before it did; with [`KadProtocol::Ipfs`] it is not
+    /// asked for the other until it refuses that.
     pub prefer: Option<KadProtocol>,
 }
 

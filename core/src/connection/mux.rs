@@ -10,7 +10,7 @@ use heapless::Vec;
 use super::error::{NoRoom, StreamError};
 use super::handler::{Handler, KadProtocol, Tag};
 use super::outgoing::Outgoing;
-use super::stream::{Answered, Debts, Purpose, Stream};
+use super::stream::{Answered, Debts, Purpose, Stage, Stream};
 use super::yamux::{Error, Event, Receiver};
 use crate::identity::PeerId;
 use crate::limits::{
@@ -43,6 +43,14 @@ pub(super) enum Assembler {
     Identify(identify::Parser),
 }
 
+/// Whether the remote was asked if it speaks `/phase/kad/1.0.0`; [`Mux::spoken`] tells what it does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Probe {
+    NotSent,
+    Sent,
+    Answered,
+}
+
 /// Streams, and what waits to be sent on them.
 pub(super) struct Mux<const TX: usize, const A: usize> {
     pub(super) outgoing: Outgoing<TX>,
@@ -59,6 +67,7 @@ pub(super) struct Mux<const TX: usize, const A: usize> {
     pub(super) spoken: Option<KadProtocol>,
     /// What it is expected to speak.
     pub(super) prefer: Option<KadProtocol>,
+    pub(super) probe: Probe,
     /// When a stream was opened or a request ended last.
     pub(super) active_at: Instant,
 }
@@ -75,6 +84,7 @@ impl<const TX: usize, const A: usize> Mux<TX, A> {
             next_id: 1,
             spoken: None,
             prefer: None,
+            probe: Probe::NotSent,
             active_at: Instant::ZERO,
         }
     }
@@ -90,11 +100,16 @@ impl<const TX: usize, const A: usize> Mux<TX, A> {
         self.next_id = first_id;
         self.spoken = None;
         self.prefer = prefer;
+        self.probe = Probe::NotSent;
         self.active_at = now;
     }
 
-    /// Opens a stream for `request`, or two when the remote may speak either protocol: whichever it takes first
-    /// is the one. The request leaves in the same frame as the proposal.
+    /// Opens a stream for `request`, which leaves in the same frame as the proposal: under `/ipfs/kad/1.0.0`, which
+    /// nearly every node serves, unless this one has shown that it speaks `/phase/kad/1.0.0`. A node that is not
+    /// known is asked for the latter by an empty stream beside it.
+    ///
+    /// Nothing follows a proposal that may well be refused: py-libp2p reads on, and octets that are no text end its
+    /// process.
     pub(super) fn open(
         &mut self,
         now: Instant,
@@ -109,68 +124,80 @@ impl<const TX: usize, const A: usize> Mux<TX, A> {
             | Request::GetProviders { .. }
             | Request::FindNode { .. } => Answered::Response,
         };
-        let one = |mux: &mut Self, protocol: KadProtocol| {
-            let purpose = Purpose::Request { tag, protocol, answered };
-            mux.open_stream(purpose, protocol.line(), deadline, |w| request.encode(w))
-        };
-        if let Some(protocol) = self.spoken.or(self.prefer) {
-            one(self, protocol)?;
-        } else {
-            let (mark, id) = (self.outgoing.mark(), self.next_id);
-            let first = one(self, KadProtocol::Phase)?;
-            let Ok(second) = one(self, KadProtocol::Ipfs) else {
-                self.outgoing.rewind(mark);
-                self.next_id = id;
-                self.free(first);
-                return Err(NoRoom);
-            };
-            self.set_sibling(first, second);
-            self.set_sibling(second, first);
+        let (mark, id, probe) = (self.outgoing.mark(), self.next_id, self.probe);
+        if self.spoken.or(self.prefer) != Some(KadProtocol::Ipfs) {
+            self.open_probe(deadline)?;
+        }
+        let protocol = self.spoken.unwrap_or(KadProtocol::Ipfs);
+        let purpose = Purpose::Request { tag, protocol, answered };
+        let opened = self.open_stream(purpose, deadline, |w| request.encode(w));
+        if opened.is_err() && self.probe != probe {
+            self.outgoing.rewind(mark);
+            self.next_id = id;
+            self.probe = probe;
+            self.free(id);
         }
         self.active_at = now;
+        opened
+    }
+
+    /// Asks whether the remote speaks `/phase/kad/1.0.0`, unless that is known or asked.
+    pub(super) fn open_probe(&mut self, deadline: Deadline) -> Result<(), NoRoom> {
+        if self.probe == Probe::NotSent && self.spoken != Some(KadProtocol::Phase) {
+            self.open_stream(Purpose::Probe, deadline, |_| {})?;
+            self.probe = Probe::Sent;
+        }
         Ok(())
     }
 
     /// Opens a stream to ask what the remote is.
     pub(super) fn open_identify(&mut self, now: Instant, deadline: Deadline) -> Result<(), NoRoom> {
-        self.open_stream(Purpose::Whois, Line::Identify, deadline, |_| {})?;
+        self.open_stream(Purpose::Whois, deadline, |_| {})?;
         self.active_at = now;
         Ok(())
     }
 
-    /// Opens a stream, proposes `line` and sends `request` at once; its number.
+    /// Opens a stream, proposes what it is for and sends `request` at once.
     fn open_stream(
         &mut self,
         purpose: Purpose,
-        line: Line,
         deadline: Deadline,
         request: impl FnOnce(&mut Writer<'_>),
-    ) -> Result<u32, NoRoom> {
+    ) -> Result<(), NoRoom> {
         let id = self.next_id;
-        let next_id = id.checked_add(2).ok_or(NoRoom)?;
         if self.count(|it| it & 1 == id & 1) >= STREAMS_PER_SIDE {
             return Err(NoRoom);
         }
-        let place = self.streams.iter_mut().find(|it| it.is_free()).ok_or(NoRoom)?;
+        let at = self.streams.iter().position(Stream::is_free).ok_or(NoRoom)?;
+        self.open_at(at, purpose, deadline, request)
+    }
+
+    /// Opens a stream in a place that is not needed any more.
+    pub(super) fn open_at(
+        &mut self,
+        at: usize,
+        purpose: Purpose,
+        deadline: Deadline,
+        request: impl FnOnce(&mut Writer<'_>),
+    ) -> Result<(), NoRoom> {
+        let id = self.next_id;
+        let next_id = id.checked_add(2).ok_or(NoRoom)?;
+        let place = self.streams.get_mut(at).ok_or(NoRoom)?;
+        let mut stream = Stream::opened(id, purpose, deadline);
         let len = self.outgoing.data(id, Flags::SYN, |w| {
             Line::Multistream.encode(w);
-            line.encode(w);
+            stream.proposed().encode(w);
             request(w);
         });
-        *place = Stream::opened(id, purpose, deadline, len.ok_or(NoRoom)?);
+        stream.has_sent(len.ok_or(NoRoom)?);
+        *place = stream;
         self.next_id = next_id;
-        Ok(id)
+        Ok(())
     }
 
     /// Streams whose number is of a kind.
     fn count(&self, is: impl Fn(u32) -> bool) -> usize {
         self.streams.iter().filter(|it| !it.is_free() && is(it.id)).count()
-    }
-
-    fn set_sibling(&mut self, id: u32, sibling: u32) {
-        if let Some(stream) = self.stream(id) {
-            stream.sibling = sibling;
-        }
     }
 
     pub(super) fn stream(&mut self, id: u32) -> Option<&mut Stream> {
@@ -240,7 +267,8 @@ impl<const TX: usize, const A: usize> Mux<TX, A> {
             }
             Kind::Ping | Kind::GoAway => {}
         }
-        if header.flags.contains(Flags::RST) {
+        // rust-libp2p resets what it could not read after its refusal.
+        if header.flags.contains(Flags::RST) && !stream.is_parked() {
             self.fail_request(header.stream, StreamError::Reset, cx);
             self.free(header.stream);
         }
@@ -271,13 +299,13 @@ impl<const TX: usize, const A: usize> Mux<TX, A> {
 
     /// The remote sends nothing more on a stream.
     fn fin(&mut self, id: u32, cx: &mut Context<'_, impl Handler>) {
-        let Some(stream) = self.stream(id) else { return };
+        let Some(stream) = self.stream(id).filter(|it| !it.is_parked()) else { return };
         stream.remote_finished = true;
         if stream.is_ours() {
             self.fail_request(id, StreamError::Ended, cx);
         }
         if let Some(stream) = self.stream(id)
-            && !matches!(stream.stage, super::stream::Stage::Waiting)
+            && !matches!(stream.stage, Stage::Waiting)
         {
             // js-libp2p ends the connection when a stream it has finished stays half open.
             stream.finish();
@@ -285,7 +313,7 @@ impl<const TX: usize, const A: usize> Mux<TX, A> {
         }
     }
 
-    /// Ends a request of ours without a response, unless the other stream with the same request goes on.
+    /// Ends a request of ours without a response.
     pub(super) fn fail_request(
         &mut self,
         id: u32,
@@ -293,13 +321,13 @@ impl<const TX: usize, const A: usize> Mux<TX, A> {
         cx: &mut Context<'_, impl Handler>,
     ) {
         let Some(stream) = self.stream(id) else { return };
-        let (tag, sibling) = (stream.tag(), stream.sibling);
-        stream.purpose = Purpose::Unknown;
-        stream.sibling = 0;
-        self.set_sibling(sibling, 0);
-        if let Some(tag) = tag
-            && self.stream(sibling).is_none()
-        {
+        let tag = stream.tag();
+        if stream.purpose == Purpose::Probe {
+            self.probe = Probe::Answered;
+        } else if stream.is_ours() {
+            stream.purpose = Purpose::Unknown;
+        }
+        if let Some(tag) = tag {
             self.active_at = cx.now;
             cx.handler.failed(tag, why);
         }
@@ -363,14 +391,8 @@ impl<const TX: usize, const A: usize> Mux<TX, A> {
 
     /// Ends every request: the connection has ended.
     pub(super) fn fail_all(&mut self, handler: &mut impl Handler) {
-        for at in 0..STREAMS_PER_CONNECTION {
-            let Some(stream) = self.streams.get_mut(at) else { continue };
-            let (tag, sibling) = (stream.tag(), stream.sibling);
-            *stream = Stream::FREE;
-            self.set_sibling(sibling, 0);
-            if let Some(tag) = tag
-                && self.stream(sibling).is_none()
-            {
+        for stream in &mut self.streams {
+            if let Some(tag) = core::mem::replace(stream, Stream::FREE).tag() {
                 handler.failed(tag, StreamError::Closed);
             }
         }
@@ -379,13 +401,12 @@ impl<const TX: usize, const A: usize> Mux<TX, A> {
 
     /// Requests of ours that have not ended.
     pub(super) fn in_flight(&self) -> usize {
-        let first = |it: &&Stream| it.sibling == 0 || it.id < it.sibling;
-        self.streams.iter().filter(|it| it.tag().is_some()).filter(first).count()
+        self.streams.iter().filter(|it| it.tag().is_some()).count()
     }
 
     /// Whether a request of either side is in progress.
     pub(super) fn is_busy(&self) -> bool {
-        let waits = |it: &Stream| it.is_ours() || matches!(it.stage, super::stream::Stage::Waiting);
+        let waits = |it: &Stream| it.is_ours() || matches!(it.stage, Stage::Waiting);
         self.streams.iter().any(|it| !it.is_free() && waits(it)) || !self.outgoing.is_empty()
     }
 }

@@ -5,7 +5,7 @@
 use super::error::StreamError;
 use super::flush::{self, Served};
 use super::handler::{Handler, KadProtocol};
-use super::mux::{Assembler, Context, Mux};
+use super::mux::{Assembler, Context, Mux, Probe};
 use super::stream::{Answered, Debts, Purpose, Stage, Stream};
 use crate::limits::{KAD_RESPONSE_MAX, REQUEST_MAX, STREAM_PROPOSALS};
 use crate::stats::count;
@@ -48,7 +48,7 @@ impl<const TX: usize, const A: usize> Mux<TX, A> {
                     return self.break_off(id, StreamError::Busy, cx);
                 }
                 Stage::Echo => return self.echo(id, octets, cx),
-                Stage::Ignored => return,
+                Stage::Parked | Stage::Ignored => return,
             }
         }
     }
@@ -87,57 +87,69 @@ impl<const TX: usize, const A: usize> Mux<TX, A> {
     /// The remote answers our proposal.
     fn reply(&mut self, id: u32, read: Read, cx: &mut Context<'_, impl Handler>) {
         let Some(stream) = self.stream(id) else { return };
-        let proposed = stream.protocol().map_or(Line::Identify, KadProtocol::line);
         match read {
-            Read::Line(line) if line == proposed => {
+            Read::Line(line) if line == stream.proposed() => {
                 stream.stage = Stage::prefix();
                 self.accepted(id, cx);
             }
-            Read::Line(Line::Na) => {
-                let sibling = stream.sibling;
-                // What is left to try is tried first with the next request.
-                self.prefer = self.stream(sibling).and_then(|it| it.protocol());
-                self.fail_request(id, StreamError::Refused, cx);
-                // Nothing that the remote would answer was sent: the stream need not be ended in order.
-                if let Some(stream) = self.stream(id) {
-                    stream.reset();
-                }
-            }
+            Read::Line(Line::Na) => self.refused(id, cx),
             Read::Line(_) | Read::Unknown | Read::Pending => {
                 self.break_off(id, StreamError::Malformed, cx);
             }
         }
     }
 
-    /// The remote takes our request's protocol: the other stream with the same request is not needed.
+    /// The remote takes what we proposed.
     fn accepted(&mut self, id: u32, cx: &mut Context<'_, impl Handler>) {
         let Some(stream) = self.stream(id) else { return };
-        let Purpose::Request { tag, protocol, answered } = stream.purpose else { return };
-        let sibling = core::mem::take(&mut stream.sibling);
-        if answered == Answered::Accepted {
-            stream.finish();
+        match stream.purpose {
+            Purpose::Probe => {
+                stream.finish();
+                self.spoken = Some(KadProtocol::Phase);
+                self.probe = Probe::Answered;
+            }
+            Purpose::Request { tag, protocol, answered } => {
+                if answered == Answered::Accepted {
+                    stream.finish();
+                }
+                self.spoken = self.spoken.or(Some(protocol));
+                if answered == Answered::Accepted {
+                    self.active_at = cx.now;
+                    cx.handler.part(cx.peer, tag, Part::End);
+                }
+            }
+            Purpose::Unknown
+            | Purpose::Ping
+            | Purpose::Identify
+            | Purpose::Serve(_)
+            | Purpose::Whois => {}
         }
-        self.spoken = Some(protocol);
-        if let Some(other) = self.stream(sibling) {
-            other.reset();
-            self.release(sibling);
+    }
+
+    /// The remote refuses what we proposed. It has no answer to give, so the stream need not end in order.
+    fn refused(&mut self, id: u32, cx: &mut Context<'_, impl Handler>) {
+        let (probe, spoken) = (self.probe, self.spoken);
+        let Some(stream) = self.stream(id) else { return };
+        if let Purpose::Request { protocol: KadProtocol::Ipfs, .. } = stream.purpose
+            && (probe != Probe::Answered || spoken == Some(KadProtocol::Phase))
+        {
+            return stream.park();
         }
-        if answered == Answered::Accepted {
-            self.active_at = cx.now;
-            cx.handler.part(cx.peer, tag, Part::End);
+        self.fail_request(id, StreamError::Refused, cx);
+        if let Some(stream) = self.stream(id) {
+            stream.reset();
         }
     }
 
     /// The remote proposes a protocol.
     fn proposal(&mut self, id: u32, read: Read, cx: &mut Context<'_, impl Handler>) {
-        let spoken = self.spoken;
         let Some(stream) = self.stream(id) else { return };
+        let serve = |protocol| Some((Purpose::Serve(protocol), Stage::prefix()));
         let purpose = match read {
             Read::Line(Line::Ping) => Some((Purpose::Ping, Stage::Echo)),
             Read::Line(Line::Identify) => Some((Purpose::Identify, Stage::Ignored)),
-            Read::Line(line @ (Line::PhaseKad | Line::IpfsKad)) if cx.handler.serves_kad() => {
-                kad(line, spoken).map(|it| (Purpose::Serve(it), Stage::prefix()))
-            }
+            Read::Line(Line::PhaseKad) if cx.handler.serves_kad() => serve(KadProtocol::Phase),
+            Read::Line(Line::IpfsKad) if cx.handler.serves_kad() => serve(KadProtocol::Ipfs),
             Read::Line(_) | Read::Unknown | Read::Pending => None,
         };
         let Some((purpose, stage)) = purpose else {
@@ -152,10 +164,10 @@ impl<const TX: usize, const A: usize> Mux<TX, A> {
         stream.purpose = purpose;
         stream.stage = stage;
         stream.debts.add(Debts::PROTOCOL);
-        match purpose {
-            Purpose::Identify => stream.debts.add(Debts::IDENTIFY),
-            Purpose::Serve(protocol) => self.spoken = Some(protocol),
-            Purpose::Unknown | Purpose::Ping | Purpose::Request { .. } | Purpose::Whois => {}
+        if purpose == Purpose::Identify {
+            stream.debts.add(Debts::IDENTIFY);
+        } else if purpose == Purpose::Serve(KadProtocol::Phase) {
+            self.spoken = Some(KadProtocol::Phase);
         }
     }
 
@@ -191,7 +203,11 @@ impl<const TX: usize, const A: usize> Mux<TX, A> {
                 self.break_off(id, StreamError::Busy, cx);
             }
             Purpose::Serve(_) if is_last => self.with_message(id, cx, Self::serve),
-            Purpose::Unknown | Purpose::Ping | Purpose::Identify | Purpose::Serve(_) => {}
+            Purpose::Unknown
+            | Purpose::Ping
+            | Purpose::Identify
+            | Purpose::Serve(_)
+            | Purpose::Probe => {}
         }
     }
 
@@ -317,15 +333,5 @@ impl<const TX: usize, const A: usize> Mux<TX, A> {
         if !flush::echo(stream, &mut self.outgoing, octets) {
             self.break_off(id, StreamError::Busy, cx);
         }
-    }
-}
-
-/// Which Kademlia is proposed, unless it is refused. A peer that does not know us asks on two streams, ours first;
-/// once it has shown that it speaks ours, the other stream carries the same request again.
-const fn kad(line: Line, spoken: Option<KadProtocol>) -> Option<KadProtocol> {
-    match (line, spoken) {
-        (Line::PhaseKad, _) => Some(KadProtocol::Phase),
-        (Line::IpfsKad, None | Some(KadProtocol::Ipfs)) => Some(KadProtocol::Ipfs),
-        _ => None,
     }
 }

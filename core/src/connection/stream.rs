@@ -6,7 +6,7 @@
 
 use super::handler::{KadProtocol, Tag};
 use crate::time::{Deadline, Instant};
-use crate::wire::multistream::LineReader;
+use crate::wire::multistream::{Line, LineReader};
 use crate::wire::varint::{Form, Partial};
 use crate::wire::yamux::INITIAL_WINDOW;
 
@@ -21,6 +21,8 @@ pub(super) enum Purpose {
     Identify,
     /// The remote asks for records and peers.
     Serve(KadProtocol),
+    /// We ask whether the remote speaks `/phase/kad/1.0.0`, and nothing else.
+    Probe,
     /// A request of ours.
     Request { tag: Tag, protocol: KadProtocol, answered: Answered },
     /// We ask what the remote is.
@@ -51,6 +53,8 @@ pub(super) enum Stage {
     Waiting,
     /// Octets that are sent back.
     Echo,
+    /// The remote refused the request's protocol; it is sent again once it is known to speak the other.
+    Parked,
     /// Octets that nobody reads: after a refusal the remote may have sent more.
     Ignored,
 }
@@ -122,8 +126,6 @@ pub(super) struct Stream {
     pub(super) refusals: u8,
     /// Whether anything was refused: what follows may be no negotiation.
     pub(super) refused: bool,
-    /// The other stream with the same request under the other protocol.
-    pub(super) sibling: u32,
     /// Which assembler its message is in.
     pub(super) assembler: Option<u8>,
     pub(super) remote_finished: bool,
@@ -142,7 +144,6 @@ impl Stream {
         debts: Debts(0),
         refusals: 0,
         refused: false,
-        sibling: 0,
         assembler: None,
         remote_finished: false,
         is_ended: false,
@@ -159,17 +160,20 @@ impl Stream {
         stream
     }
 
-    /// A stream that we open; `sent` octets of its window are used at once.
-    pub(super) fn opened(id: u32, purpose: Purpose, deadline: Deadline, sent: usize) -> Self {
-        let sent = u32::try_from(sent).unwrap_or(INITIAL_WINDOW);
-        Self {
-            id,
-            purpose,
-            deadline,
-            send_window: INITIAL_WINDOW.saturating_sub(sent),
-            stage: Stage::header(),
-            ..Self::FREE
-        }
+    /// A stream that we open.
+    pub(super) fn opened(id: u32, purpose: Purpose, deadline: Deadline) -> Self {
+        Self { id, purpose, deadline, stage: Stage::header(), ..Self::FREE }
+    }
+
+    /// Notes that `len` octets of data were sent.
+    pub(super) fn has_sent(&mut self, len: usize) {
+        let len = u32::try_from(len).unwrap_or(u32::MAX);
+        self.send_window = self.send_window.saturating_sub(len);
+    }
+
+    /// Whether its request waits to be sent under another protocol.
+    pub(super) const fn is_parked(&self) -> bool {
+        matches!(self.stage, Stage::Parked)
     }
 
     pub(super) const fn is_free(&self) -> bool {
@@ -178,7 +182,7 @@ impl Stream {
 
     /// Whether we opened it.
     pub(super) const fn is_ours(&self) -> bool {
-        matches!(self.purpose, Purpose::Request { .. } | Purpose::Whois)
+        matches!(self.purpose, Purpose::Probe | Purpose::Request { .. } | Purpose::Whois)
     }
 
     /// The tag of a request of ours that has not ended.
@@ -189,20 +193,28 @@ impl Stream {
             | Purpose::Ping
             | Purpose::Identify
             | Purpose::Serve(_)
+            | Purpose::Probe
             | Purpose::Whois => None,
         }
     }
 
-    /// The protocol that a request of ours proposes.
-    pub(super) const fn protocol(&self) -> Option<KadProtocol> {
+    /// What a stream of ours proposes.
+    pub(super) const fn proposed(&self) -> Line {
         match self.purpose {
-            Purpose::Request { protocol, .. } => Some(protocol),
+            Purpose::Probe => Line::PhaseKad,
+            Purpose::Request { protocol, .. } => protocol.line(),
             Purpose::Unknown
             | Purpose::Ping
             | Purpose::Identify
             | Purpose::Serve(_)
-            | Purpose::Whois => None,
+            | Purpose::Whois => Line::Identify,
         }
+    }
+
+    /// Resets a stream whose protocol was refused, and keeps its request.
+    pub(super) const fn park(&mut self) {
+        self.debts = Debts::RST;
+        self.stage = Stage::Parked;
     }
 
     /// Resets the stream: nothing but that is sent on it, and nothing on it is read.
@@ -216,7 +228,6 @@ impl Stream {
     pub(super) const fn finish(&mut self) {
         self.debts.add(Debts::FIN);
         self.stage = Stage::Ignored;
-        self.sibling = 0;
         self.is_ended = true;
         self.deadline = Deadline::NONE;
         if self.is_ours() {
@@ -227,7 +238,6 @@ impl Stream {
     const fn quit(&mut self) {
         self.stage = Stage::Ignored;
         self.purpose = Purpose::Unknown;
-        self.sibling = 0;
         self.is_ended = true;
         self.deadline = Deadline::NONE;
     }

@@ -426,7 +426,8 @@ fn responses_that_are_none_fail_their_request() {
 
 #[test]
 fn requests_that_are_none_are_reset_and_counted() {
-    let requests: [(&[u8], fn(&Stats) -> u64); 4] = [
+    type Case = (&'static [u8], fn(&Stats) -> u64);
+    let requests: [Case; 4] = [
         (b"\0", |stats| stats.requests_malformed),
         (b"\x02\x08\x05", |stats| stats.requests_malformed),
         (b"\x03\x08\x01\x12", |stats| stats.requests_malformed),

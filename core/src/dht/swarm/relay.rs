@@ -49,6 +49,10 @@ impl<O: Owner> Handler for Relay<'_, O> {
         }
     }
 
+    fn request(&mut self, tag: Tag) -> Option<Request<'_>> {
+        self.owner.request(tag)
+    }
+
     fn part(&mut self, _: &PeerId, tag: Tag, part: Part<'_>) {
         let Some(remote) = self.remote() else { return };
         let is_end = matches!(part, Part::End);
