@@ -4,12 +4,14 @@
 //! Not here: sockets, files, and any opinion on what the machines should do.
 
 mod network;
+mod peer;
 mod segment;
 mod station;
 mod tcp;
 mod wide;
 
 pub use network::{HostId, Network, SegmentId};
+pub use peer::{Book, DhtPeer, Manner};
 pub use segment::{Conditions, Traffic};
 pub use station::{Arrival, Node, Recorded, Seen, Station};
 pub use tcp::{Door, TcpConditions, TcpTraffic};

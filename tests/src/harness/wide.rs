@@ -17,7 +17,10 @@ impl Network {
     /// When another host has one of the addresses: the test is wrong.
     pub fn node(&mut self, node: impl Node, addresses: &[IpAddr], door: Door) -> HostId {
         self.tcp.add_host(addresses.to_vec(), door);
-        self.add(Station::Node(Box::new(node)), Vec::new())
+        let id = self.add(Station::Node(Box::new(node)), Vec::new());
+        // Without links nothing tells it that it is there.
+        self.drain(id);
+        id
     }
 
     /// As [`Network::node`], for a machine whose events are kept.

@@ -1,0 +1,564 @@
+//! A client's search in a small DHT of peers that do as they are told.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use phase_core::client::{Carriers, Client, Config, Event, Mode, Source};
+use phase_core::connection;
+use phase_core::dht::finder::{Bootstrap, ClientSlot, Finder, Nothing, Reach};
+use phase_core::dht::swarm::Why;
+use phase_core::identity::PeerId;
+use phase_core::limits::RX_FULL;
+use phase_core::machine::{
+    CloseReason, ConnectionId, ConnectionInput, ConnectionOutput, Input, Machine, Output,
+    TransmitBuffer,
+};
+use phase_core::time::{Instant, UnixTime};
+use phase_core::wire::contact::Contact;
+use phase_core::wire::record::{Advert, AdvertKey, Version};
+use phase_core::wire::url::Url;
+use phase_tests::harness::{
+    DhtPeer, Door, EPOCH, HostId, Manner, Network, TcpConditions, arch, channel, client_config,
+    key, pinned, seed,
+};
+
+use crate::secs;
+
+type WideClient = Client<Finder<Box<[ClientSlot<RX_FULL>]>, RX_FULL>>;
+
+const PORT: u16 = 4001;
+const ONE_WAY: Duration = Duration::from_millis(50);
+const ROUND_TRIP: Duration = Duration::from_millis(100);
+
+const fn millis(n: u64) -> Duration {
+    Duration::from_millis(n)
+}
+
+fn ip(number: u64) -> IpAddr {
+    IpAddr::from([203, 0, 113, u8::try_from(number).unwrap()])
+}
+
+fn address(number: u64) -> SocketAddr {
+    SocketAddr::new(ip(number), PORT)
+}
+
+fn peer(number: u64) -> PeerId {
+    key(number).peer_id()
+}
+
+fn contact(number: u64) -> Contact {
+    Contact::at(peer(number), address(number))
+}
+
+fn base_key() -> AdvertKey {
+    AdvertKey::base(channel("stable"), arch("arm64"))
+}
+
+fn url(text: &str) -> Url {
+    Url::parse(text).unwrap()
+}
+
+/// What provider `number` says.
+fn advert(number: u64) -> Advert {
+    Advert {
+        url: url(&format!("http://{}:8080/stable/arm64/manifest.json", ip(number))),
+        peer: peer(number),
+        name: None,
+        issued: EPOCH,
+        version: Version::new("1").unwrap(),
+        seq: 10,
+        ttl: 3600,
+        digest: None,
+    }
+}
+
+/// What provider `number` publishes.
+fn record(number: u64, change: impl FnOnce(&mut Advert)) -> Vec<u8> {
+    let mut advert = advert(number);
+    change(&mut advert);
+    let signed = advert.sign(&key(number), &channel("stable"), &arch("arm64")).unwrap();
+    signed.encode_json(&mut [0; 600]).unwrap().to_vec()
+}
+
+fn network(seed: u64) -> Network {
+    let mut network = Network::new(seed);
+    network.set_tcp(TcpConditions { latency: (ONE_WAY, ONE_WAY), ..TcpConditions::default() });
+    network
+}
+
+/// A peer that is reached at the address of its number.
+fn add_peer(network: &mut Network, number: u64, change: impl FnOnce(&mut DhtPeer)) -> HostId {
+    let mut peer = DhtPeer::new(number);
+    change(&mut peer);
+    network.machine(peer, &[ip(number)], Door::Open(PORT))
+}
+
+/// The number of the client.
+const CLIENT: u64 = 200;
+
+fn config(trusted: &[u64]) -> Config {
+    let trust = pinned(trusted.iter().copied());
+    Config { carriers: Carriers::Wan, ..client_config(CLIENT, trust, Mode::OneShot) }
+}
+
+/// A client that begins with these bootstraps.
+fn add_client(network: &mut Network, config: Config, bootstraps: &[Bootstrap]) -> HostId {
+    let slots = (0..3).map(|_| ClientSlot::new()).collect();
+    let (channel, arch) = (config.channel.clone(), config.arch.clone());
+    let mut finder = Finder::new(Instant::ZERO, &seed(CLIENT), slots, channel, arch);
+    for bootstrap in bootstraps {
+        finder.add_bootstrap(Instant::ZERO, bootstrap.clone()).unwrap();
+    }
+    let client: WideClient = Client::with_dht(Instant::ZERO, config, finder);
+    network.machine(client, &[ip(CLIENT)], Door::Silent)
+}
+
+fn bootstrap(number: u64) -> Bootstrap {
+    let text = format!("/ip4/{}/tcp/{PORT}", ip(number));
+    Bootstrap::new(&text, [address(number)], None)
+}
+
+fn told(network: &Network, client: HostId) -> &[(Instant, Event)] {
+    network.told_by::<WideClient>(client)
+}
+
+/// When the first candidate was accepted.
+fn accepted_at(network: &Network, client: HostId) -> Option<Duration> {
+    let accepted = told(network, client).iter().find(|(_, e)| matches!(e, Event::Accepted(_)));
+    accepted.map(|(at, _)| at.since(Instant::ZERO))
+}
+
+fn is_searched(network: &Network, client: HostId) -> bool {
+    told(network, client).iter().any(|(_, event)| *event == Event::Searched)
+}
+
+/// The codes of the refused candidates.
+fn refusals(network: &Network, client: HostId) -> Vec<&'static str> {
+    let client = network.machine_of::<WideClient>(client);
+    client.candidates().filter_map(|c| c.verdict().err().map(|r| r.code())).collect()
+}
+
+#[test]
+fn a_cold_lookup_takes_three_round_trips_and_two_flights() {
+    let mut net = network(1);
+    add_peer(&mut net, 1, |peer| {
+        peer.book.records.insert(base_key().octets().to_vec(), record(7, |_| {}));
+    });
+    let client = add_client(&mut net, config(&[7]), &[bootstrap(1)]);
+    net.run(ROUND_TRIP * 3 - millis(1));
+    assert_eq!(accepted_at(&net, client), None);
+    assert_eq!(net.tcp_traffic(client).sends, 2, "flights after SYN");
+    net.run(millis(1));
+    assert_eq!(accepted_at(&net, client), Some(ROUND_TRIP * 3));
+    let best = net.machine_of::<WideClient>(client).best().unwrap();
+    assert_eq!(best.source(), Source::Dht { responder: peer(1), direct: false });
+    assert_eq!(best.remote(), address(1));
+}
+
+#[test]
+fn one_dead_bootstrap_of_two_costs_less_than_600_ms() {
+    for door in [Door::Silent, Door::Refuses] {
+        let mut net = network(2);
+        let dead = add_peer(&mut net, 1, |_| {});
+        net.set_door(dead, door);
+        add_peer(&mut net, 2, |peer| {
+            peer.book.records.insert(base_key().octets().to_vec(), record(7, |_| {}));
+        });
+        let client = add_client(&mut net, config(&[7]), &[bootstrap(1), bootstrap(2)]);
+        assert!(net.run_until(secs(10), |net| is_searched(net, client)));
+        let late = accepted_at(&net, client).unwrap() - ROUND_TRIP * 3;
+        assert!(late < millis(if door == Door::Refuses { 101 } else { 251 }), "{late:?}");
+    }
+}
+
+#[test]
+fn a_bootstrap_that_fails_is_named_with_the_reason() {
+    let check = |why: Why, make: &dyn Fn(&mut Network) -> Bootstrap| {
+        let mut net = network(3);
+        let bootstrap = make(&mut net);
+        let client = add_client(&mut net, config(&[7]), &[bootstrap]);
+        assert!(net.run_until(secs(11), |net| is_searched(net, client)));
+        let report = net.machine_of::<WideClient>(client).dht().report();
+        let Reach::Failed(failure) = report.bootstraps()[0].reach() else {
+            panic!("{report}");
+        };
+        assert_eq!(failure.why, why, "{report}");
+        assert_eq!(report.nothing(), Some(Nothing::NoneReached));
+        assert!(report.to_string().contains(report.bootstraps()[0].text()), "{report}");
+    };
+    check(Why::Tcp(CloseReason::Refused), &|net| {
+        let host = add_peer(net, 1, |_| {});
+        net.set_door(host, Door::Refuses);
+        bootstrap(1)
+    });
+    check(Why::Tcp(CloseReason::TimedOut), &|net| {
+        let host = add_peer(net, 1, |_| {});
+        net.set_door(host, Door::Silent);
+        bootstrap(1)
+    });
+    check(Why::Tcp(CloseReason::Unreachable), &|net| {
+        net.set_nowhere(ip(9));
+        bootstrap(9)
+    });
+    check(Why::NoAddress, &|_| Bootstrap::new("/dns4/nowhere.example/tcp/4001", [], None));
+}
+
+/// Says the same to everybody who connects, and hears nothing.
+#[derive(Debug)]
+struct Babbler {
+    words: Vec<u8>,
+    /// Connections, the octets still to be said, and the room for them.
+    wires: Vec<(ConnectionId, Vec<u8>, usize)>,
+}
+
+impl Babbler {
+    fn new(words: &[u8]) -> Self {
+        Self { words: words.to_vec(), wires: Vec::new() }
+    }
+}
+
+impl Machine for Babbler {
+    type Event = ();
+
+    fn handle_input(&mut self, _: Instant, input: Input<'_>) {
+        let Input::Connection(id, input) = input else { return };
+        match input {
+            ConnectionInput::Accepted { .. } => self.wires.push((id, self.words.clone(), 0)),
+            ConnectionInput::Writable { room } => {
+                self.wires.iter_mut().filter(|wire| wire.0 == id).for_each(|wire| wire.2 = room);
+            }
+            ConnectionInput::Closed(_) => self.wires.retain(|wire| wire.0 != id),
+            ConnectionInput::Connected | ConnectionInput::Received(_) => {}
+        }
+    }
+
+    fn poll_output(&mut self, buf: &mut TransmitBuffer) -> Output<()> {
+        for (id, words, room) in &mut self.wires {
+            let len = words.len().min(*room).min(buf.len());
+            if len > 0 {
+                buf[..len].copy_from_slice(&words[..len]);
+                words.drain(..len);
+                *room -= len;
+                return Output::Connection(*id, ConnectionOutput::Send { len });
+            }
+        }
+        Output::Timeout(None)
+    }
+}
+
+/// What the search says of its only bootstrap, after it has ended.
+fn failure_of(network: &mut Network, bootstrap: Bootstrap) -> Why {
+    let client = add_client(network, config(&[7]), &[bootstrap]);
+    assert!(network.run_until(secs(11), |net| is_searched(net, client)));
+    let report = network.machine_of::<WideClient>(client).dht().report();
+    assert_eq!(report.nothing(), Some(Nothing::NoneReached), "{report}");
+    match report.bootstraps()[0].reach() {
+        Reach::Failed(failure) => failure.why,
+        reach => panic!("{reach:?}\n{report}"),
+    }
+}
+
+#[test]
+fn what_is_no_libp2p_peer_is_told_apart() {
+    let check = |words: &[u8], expected: connection::Error| {
+        let mut net = network(4);
+        net.machine(Babbler::new(words), &[ip(1)], Door::Open(PORT));
+        assert_eq!(failure_of(&mut net, bootstrap(1)), Why::Connection(expected));
+    };
+    check(b"HTTP/1.1 400 Bad Request\r\n\r\n", connection::Error::NotLibp2p);
+    check(b"", connection::Error::HandshakeTimedOut);
+    check(b"\x13/multistream/1.0.0\n\x03na\n", connection::Error::NoNoise);
+}
+
+#[test]
+fn another_peer_at_the_address_is_named() {
+    let mut net = network(5);
+    add_peer(&mut net, 1, |_| {});
+    let named = Bootstrap::new("one", [address(1)], Some(peer(2)));
+    let expected = connection::Error::WrongPeer { expected: peer(2), found: peer(1) };
+    assert_eq!(failure_of(&mut net, named), Why::Connection(expected));
+}
+
+#[test]
+fn the_next_address_of_a_peer_is_tried_when_one_leads_nowhere() {
+    // Nobody, somebody else, a silent host, and the peer itself.
+    let mut net = network(6);
+    net.set_nowhere(ip(1));
+    add_peer(&mut net, 2, |_| {});
+    let silent = add_peer(&mut net, 3, |_| {});
+    net.set_door(silent, Door::Silent);
+    add_peer(&mut net, 4, |peer| {
+        peer.book.records.insert(base_key().octets().to_vec(), record(7, |_| {}));
+    });
+    let addresses = [address(1), address(2), address(3), address(4)];
+    let four = Bootstrap::new("four", addresses, Some(peer(4)));
+    let client = add_client(&mut net, config(&[7]), &[four]);
+    assert!(net.run_until(secs(2), |net| accepted_at(net, client).is_some()));
+}
+
+#[test]
+fn a_record_is_found_at_the_end_of_a_chain() {
+    let mut net = network(7);
+    for number in 1..=12 {
+        add_peer(&mut net, number, |peer| {
+            peer.book.closer = vec![contact(number + 1)];
+            if number == 12 {
+                peer.book.closer.clear();
+                peer.book.records.insert(base_key().octets().to_vec(), record(7, |_| {}));
+            }
+        });
+    }
+    let client = add_client(&mut net, config(&[7]), &[bootstrap(1)]);
+    assert!(net.run_until(secs(10), |net| is_searched(net, client)));
+    let report = net.machine_of::<WideClient>(client).dht().report();
+    assert!(accepted_at(&net, client).is_some(), "{report}");
+    assert_eq!(report.counts().asked, 12, "{report}");
+    assert_eq!(report.counts().answered, 12, "{report}");
+}
+
+#[test]
+fn bad_records_are_refused_by_name_and_the_search_goes_on() {
+    let other = AdvertKey::base(channel("testing"), arch("arm64"));
+    let transplanted = {
+        let advert = Advert { seq: 1, ..advert(7) };
+        let signed = advert.sign(&key(7), &other.channel, &other.arch).unwrap();
+        signed.encode_json(&mut [0; 600]).unwrap().to_vec()
+    };
+    let unsigned = br#"{"url":"http://203.0.113.7:8080/stable/arm64/manifest.json","peer_id":"12D3KooWQK1wnefoLrcVHbbnf5tLzbopUd3K3bFAoJpA7YJgL5pV","last_updated":"2025-11-26T12:00:00Z"}"#;
+    let bad = [
+        (record(7, |advert| advert.issued = UnixTime(EPOCH.0 - 8000)), "E-EXPIRED"),
+        (unsigned.to_vec(), "E-UNSIGNED"),
+        (transplanted, "E-SIG"),
+        (record(8, |_| {}), "E-UNTRUSTED"),
+        (b"junk".to_vec(), "E-JSON"),
+        (
+            record(7, |advert| advert.url = url("http://127.0.0.1:1/stable/arm64/manifest.json")),
+            "E-POLICY",
+        ),
+    ];
+    for (value, code) in &bad {
+        let mut net = network(8);
+        add_peer(&mut net, 1, |peer| {
+            peer.book.records.insert(base_key().octets().to_vec(), value.clone());
+            peer.book.closer = vec![contact(2)];
+        });
+        add_peer(&mut net, 2, |peer| {
+            peer.book.records.insert(base_key().octets().to_vec(), record(7, |a| a.seq = 11));
+        });
+        let client = add_client(&mut net, config(&[7]), &[bootstrap(1)]);
+        assert!(net.run_until(secs(10), |net| is_searched(net, client)), "{code}");
+        assert_eq!(refusals(&net, client), [*code]);
+        assert!(accepted_at(&net, client).is_some(), "{code}");
+    }
+    let mut net = network(9);
+    for (number, (value, _)) in (1..).zip(&bad) {
+        add_peer(&mut net, number, |peer| {
+            peer.book.records.insert(base_key().octets().to_vec(), value.clone());
+            peer.book.closer = vec![contact(number + 1)];
+        });
+    }
+    let client = add_client(&mut net, config(&[7]), &[bootstrap(1)]);
+    assert!(net.run_until(secs(10), |net| is_searched(net, client)));
+    let report = net.machine_of::<WideClient>(client).dht().report();
+    assert_eq!(report.nothing(), Some(Nothing::AllRefused), "{report}");
+    assert_eq!(refusals(&net, client).len(), bad.len());
+}
+
+#[test]
+fn a_provider_whose_record_was_overwritten_is_asked_itself() {
+    let mut net = network(10);
+    add_peer(&mut net, 1, |peer| {
+        peer.book.records.insert(base_key().octets().to_vec(), record(66, |_| {}));
+        let named = vec![contact(66), contact(7)];
+        peer.book.providers.insert(base_key().provider_key().to_vec(), named);
+    });
+    let provider = add_peer(&mut net, 7, |peer| {
+        peer.book.records.insert(base_key().octets().to_vec(), record(7, |_| {}));
+    });
+    let stranger = add_peer(&mut net, 66, |_| {});
+    let client = add_client(&mut net, config(&[7]), &[bootstrap(1)]);
+    assert!(net.run_until(secs(10), |net| is_searched(net, client)));
+    let best = net.machine_of::<WideClient>(client).best().unwrap();
+    assert_eq!(best.source(), Source::Dht { responder: peer(7), direct: true });
+    assert_eq!(accepted_at(&net, client), Some(ROUND_TRIP * 6), "three more round trips");
+    assert_eq!(refusals(&net, client), ["E-UNTRUSTED"]);
+    assert_eq!(net.tcp_traffic(provider).accepted, 1);
+    assert_eq!(net.tcp_traffic(stranger).accepted, 0, "nobody dials whom nobody trusts");
+}
+
+#[test]
+fn the_sub_key_of_a_pinned_provider_is_looked_up_when_all_else_fails() {
+    let mut net = network(11);
+    add_peer(&mut net, 1, |peer| {
+        peer.book.records.insert(base_key().octets().to_vec(), record(66, |_| {}));
+        let sub_key = base_key().of(self::peer(7)).octets().to_vec();
+        peer.book.records.insert(sub_key, record(7, |_| {}));
+    });
+    let client = add_client(&mut net, config(&[6, 7]), &[bootstrap(1)]);
+    assert!(net.run_until(secs(10), |net| is_searched(net, client)));
+    let best = net.machine_of::<WideClient>(client).best().unwrap();
+    assert_eq!(best.peer(), Some(&peer(7)));
+}
+
+#[test]
+fn the_raw_key_is_asked_for_providers_too() {
+    let mut net = network(12);
+    add_peer(&mut net, 1, |peer| {
+        let named = vec![contact(7)];
+        peer.book.providers.insert(base_key().octets().to_vec(), named);
+    });
+    add_peer(&mut net, 7, |peer| {
+        peer.book.records.insert(base_key().octets().to_vec(), record(7, |_| {}));
+    });
+    let client = add_client(&mut net, config(&[7]), &[bootstrap(1)]);
+    assert!(net.run_until(secs(10), |net| is_searched(net, client)));
+    assert!(accepted_at(&net, client).is_some());
+}
+
+#[test]
+fn a_peer_that_lies_about_others_costs_a_bounded_time() {
+    let mut net = network(13);
+    add_peer(&mut net, 1, |peer| peer.book.closer = (100..=119).map(contact).collect());
+    add_peer(&mut net, 2, |peer| {
+        peer.book.records.insert(base_key().octets().to_vec(), record(7, |_| {}));
+    });
+    for number in 100..=119 {
+        let host = add_peer(&mut net, number, |_| {});
+        net.set_door(host, Door::Silent);
+    }
+    let client = add_client(&mut net, config(&[7]), &[bootstrap(1), bootstrap(2)]);
+    assert!(net.run_until(secs(10), |net| accepted_at(net, client).is_some()));
+    assert!(accepted_at(&net, client).unwrap() < secs(1), "{:?}", accepted_at(&net, client));
+    // Alone, it keeps a search busy until its time is over, and no longer.
+    let client = {
+        let mut net = network(14);
+        add_peer(&mut net, 1, |peer| peer.book.closer = (100..=119).map(contact).collect());
+        let client = add_client(&mut net, config(&[7]), &[bootstrap(1)]);
+        assert!(net.run_until(secs(11), |net| is_searched(net, client)));
+        let report = net.machine_of::<WideClient>(client).dht().report().to_string();
+        assert!(report.contains("no peer has a record"), "{report}");
+        net.tcp_traffic(client).dials
+    };
+    assert!(client <= 64, "{client}");
+}
+
+#[test]
+fn peers_that_reset_or_hang_are_passed_by() {
+    for manner in [Manner::Resets, Manner::Hangs] {
+        let mut net = network(15);
+        add_peer(&mut net, 1, |peer| peer.book.closer = vec![contact(2), contact(3)]);
+        add_peer(&mut net, 2, |peer| peer.book.manner = manner);
+        add_peer(&mut net, 3, |peer| {
+            peer.book.records.insert(base_key().octets().to_vec(), record(7, |_| {}));
+        });
+        let client = add_client(&mut net, config(&[7]), &[bootstrap(1)]);
+        assert!(net.run_until(secs(10), |net| is_searched(net, client)));
+        let at = accepted_at(&net, client);
+        assert!(at.is_some_and(|at| at <= ROUND_TRIP * 6), "{at:?}");
+    }
+}
+
+#[test]
+fn octets_one_at_a_time_and_room_for_one_change_nothing() {
+    let mut net = network(16);
+    let latency = (millis(1), millis(1));
+    net.set_tcp(TcpConditions {
+        latency,
+        cut: Some((1, 1)),
+        window: 1,
+        ..TcpConditions::default()
+    });
+    add_peer(&mut net, 1, |peer| {
+        peer.book.records.insert(base_key().octets().to_vec(), record(7, |_| {}));
+    });
+    let client = add_client(&mut net, config(&[7]), &[bootstrap(1)]);
+    assert!(net.run_until(secs(10), |net| accepted_at(net, client).is_some()));
+}
+
+#[test]
+fn a_connection_may_be_lost_at_any_time() {
+    for cut_at in 0..80 {
+        let mut net = network(17);
+        add_peer(&mut net, 1, |peer| peer.book.closer = vec![contact(2)]);
+        add_peer(&mut net, 2, |peer| {
+            peer.book.records.insert(base_key().octets().to_vec(), record(7, |_| {}));
+        });
+        let client = add_client(&mut net, config(&[7]), &[bootstrap(1), bootstrap(2)]);
+        net.run(millis(cut_at * 10));
+        for (connection, _) in net.connections(client) {
+            net.reset(client, connection);
+        }
+        // If this search came to nothing, the next one does not.
+        assert!(net.run_until(secs(30), |net| accepted_at(net, client).is_some()), "{cut_at}");
+    }
+}
+
+#[test]
+fn a_network_that_resets_everything_now_and_then_is_searched_until_something_is_found() {
+    for number in 0..20 {
+        let mut net = network(100 + number);
+        net.set_tcp(TcpConditions { reset: 0.1, loss: 0.1, ..TcpConditions::default() });
+        for number in 1..=5 {
+            add_peer(&mut net, number, |peer| {
+                peer.book.closer = (1..=5).map(contact).collect();
+                if number > 3 {
+                    peer.book.records.insert(base_key().octets().to_vec(), record(7, |_| {}));
+                }
+            });
+        }
+        let bootstraps = [bootstrap(1), bootstrap(2), bootstrap(3)];
+        let client = add_client(&mut net, config(&[7]), &bootstraps);
+        assert!(net.run_until(secs(300), |net| accepted_at(net, client).is_some()), "{number}");
+    }
+}
+
+#[test]
+fn a_search_that_found_nothing_is_done_again_with_growing_pauses() {
+    let mut net = network(18);
+    add_peer(&mut net, 1, |_| {});
+    let client = add_client(&mut net, config(&[7]), &[bootstrap(1)]);
+    net.run(secs(200));
+    let ended: Vec<_> = told(&net, client)
+        .iter()
+        .filter(|(_, e)| *e == Event::Searched)
+        .map(|(at, _)| *at)
+        .collect();
+    let pauses: Vec<_> = ended.windows(2).map(|two| two[1].since(two[0]).as_secs()).collect();
+    assert_eq!(pauses[..4], [5, 10, 20, 40], "{pauses:?}");
+}
+
+#[test]
+fn a_client_that_watches_asks_again_after_half_the_lifetime() {
+    let mut net = network(19);
+    let host = add_peer(&mut net, 1, |peer| {
+        peer.book.records.insert(base_key().octets().to_vec(), record(7, |_| {}));
+    });
+    let config = Config { mode: Mode::Watch, ..config(&[7]) };
+    let client = add_client(&mut net, config, &[bootstrap(1)]);
+    net.run(secs(1700));
+    assert_eq!(net.tcp_traffic(host).accepted, 1);
+    net.with_machine(host, |_, peer: &mut DhtPeer| {
+        peer.book.records.insert(base_key().octets().to_vec(), record(7, |a| a.seq = 11));
+    });
+    net.run(secs(110));
+    assert_eq!(net.tcp_traffic(host).accepted, 2);
+    let best = net.machine_of::<WideClient>(client).best().unwrap();
+    assert_eq!(best.advert().unwrap().seq, 11);
+}
+
+#[test]
+fn all_carriers_ask_to_the_end_and_list_every_provider() {
+    let mut net = network(20);
+    for number in 1..=6 {
+        add_peer(&mut net, number, |peer| {
+            peer.book.closer = vec![contact(number + 1)];
+            peer.book.records.insert(base_key().octets().to_vec(), record(number, |_| {}));
+        });
+    }
+    add_peer(&mut net, 7, |_| {});
+    let config = Config { carriers: Carriers::All, ..config(&[1, 2, 3, 4, 5, 6]) };
+    let client = add_client(&mut net, config, &[bootstrap(1)]);
+    assert!(net.run_until(secs(10), |net| is_searched(net, client)));
+    let machine = net.machine_of::<WideClient>(client);
+    assert_eq!(machine.candidates().filter(|c| c.is_accepted()).count(), 6);
+}
