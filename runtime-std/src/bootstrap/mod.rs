@@ -41,6 +41,8 @@ struct Entry {
     address: Address,
     wait: Duration,
     is_running: bool,
+    /// What became of it was told once.
+    is_told: bool,
 }
 
 impl Resolver {
@@ -49,7 +51,12 @@ impl Resolver {
     pub fn new(addresses: Vec<Address>) -> Self {
         let mut resolver = Self::default();
         for address in addresses {
-            resolver.entries.push(Entry { address, wait: AGAIN_FIRST, is_running: false });
+            resolver.entries.push(Entry {
+                address,
+                wait: AGAIN_FIRST,
+                is_running: false,
+                is_told: false,
+            });
             resolver.start(resolver.entries.len() - 1, Duration::ZERO);
         }
         resolver
@@ -60,10 +67,10 @@ impl Resolver {
         self.entries.iter().map(|entry| &entry.address)
     }
 
-    /// Whether an address is being resolved, or waits for its turn.
+    /// Whether every address was resolved or failed to be, at least once.
     #[must_use]
-    pub fn is_busy(&self) -> bool {
-        !self.running.is_empty()
+    pub fn is_settled(&self) -> bool {
+        self.entries.iter().all(|entry| entry.is_told)
     }
 
     /// The next address that was resolved or could not be. Waits for ever where none is under way. May be dropped at
@@ -74,6 +81,7 @@ impl Resolver {
                 Some(Ok((number, peers))) => {
                     if let Some(entry) = self.entries.get_mut(number) {
                         entry.is_running = false;
+                        entry.is_told = true;
                     }
                     return Resolved { number, peers };
                 }
@@ -124,13 +132,15 @@ mod tests {
     async fn every_address_is_told_of_and_names_are_tried_again_later_each_time() {
         let texts = ["/ip4/192.0.2.1/tcp/4001", "/dns4/localhost/tcp/4002"];
         let mut resolver = Resolver::new(texts.map(|text| text.parse().unwrap()).to_vec());
+        assert!(!resolver.is_settled());
         let mut told = [resolver.next().await, resolver.next().await];
         told.sort_by_key(|resolved| resolved.number);
         let sockets = told.map(|resolved| resolved.peers.unwrap()[0].addresses[0].to_string());
         assert_eq!(sockets, ["192.0.2.1:4001", "127.0.0.1:4002"]);
 
+        assert!(resolver.is_settled());
         resolver.again(0);
-        assert!(!resolver.is_busy(), "there is nothing to resolve");
+        assert!(resolver.running.is_empty(), "there is nothing to resolve");
         let mut waits = Vec::new();
         for _ in 0..3 {
             let before = tokio::time::Instant::now();
@@ -138,7 +148,7 @@ mod tests {
             resolver.again(1);
             resolver.next().await.peers.unwrap();
             waits.push(before.elapsed().as_secs());
-            assert!(!resolver.is_busy(), "one at a time");
+            assert!(resolver.running.is_empty(), "one at a time");
         }
         assert_eq!(waits, [5, 10, 20]);
         resolver.answers(1);

@@ -6,8 +6,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Parser;
-use phase_core::client::{self, CandidateId};
+use phase_core::client::{self, CandidateId, Carriers};
 use phase_core::select::TrustClass;
+use phase_core::wire::multiaddr::Address;
 use phase_core::wire::record::{Arch, Channel};
 use phase_core::wire::url::Url;
 use serde::Serialize;
@@ -16,10 +17,11 @@ use tokio::time::timeout;
 use tracing_subscriber::filter::LevelFilter;
 
 use super::common::{Interfaces, Logging, Trusting, arch, seconds, start_logging};
+use super::dht::{Bootstraps, Mode};
 use super::text::{Escaped, complain, print_json, print_line};
-use super::trust;
+use super::{dht, trust};
 use crate::clock::Clock;
-use crate::discovery::{Discovery, Search, Until};
+use crate::discovery::{Discovery, Patience, Search, Until};
 use crate::exit::Exit;
 use crate::fetch::image::{Image, Selection};
 use crate::fetch::output::Output;
@@ -29,9 +31,6 @@ use crate::fetch::{self, Provider, Request};
 
 const NAME: &str = "phase-fetch";
 
-/// How long to look for providers when nothing is said.
-const TIMEOUT: Duration = Duration::from_secs(3);
-
 /// How long further providers are collected once one is found: one with a later version goes first.
 const COLLECT: Duration = Duration::from_millis(100);
 
@@ -40,14 +39,14 @@ const COMPARE: Duration = Duration::from_millis(500);
 
 /// Fetch a boot image and verify it.
 ///
-/// Takes the manifest at MANIFEST_URL, or finds providers on this network as phase-discover does; verifies its
+/// Takes the manifest at MANIFEST_URL, or finds providers as phase-discover does; verifies its
 /// signatures; fetches the files that it names from the first provider that has them; and leaves manifest.json,
 /// kernel, initramfs, rootfs, dtbs/ and cmdline in the output directory, each complete and verified. Until all of
 /// them are, the directory stays as it was. What is fetched is kept aside, and a next run goes on from there.
 #[derive(Parser, Clone, Debug)]
 #[command(name = NAME, version, after_long_help = AFTER_HELP, max_term_width = 100)]
 pub struct Arguments {
-    /// Where the manifest is; without it, providers are looked for on this network.
+    /// Where the manifest is; without it, providers are looked for.
     #[arg(value_name = "MANIFEST_URL", value_parser = url)]
     url: Option<Url>,
     /// Directory for the image; made if it is missing.
@@ -63,8 +62,14 @@ pub struct Arguments {
     /// MANIFEST_URL says, else this machine's own.
     #[arg(long, value_name = "ARCH", value_parser = arch)]
     arch: Option<Arch>,
-    /// Look for providers for this many seconds at most, fractions allowed.
-    #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "3", conflicts_with = "url")]
+    /// Where to look. Without a node to enter the DHT by, auto and all look on the local network alone.
+    #[arg(long, value_name = "MODE", value_enum, default_value_t, conflicts_with = "url")]
+    mode: Mode,
+    #[command(flatten)]
+    bootstraps: Bootstraps,
+    /// Look for providers for this many seconds at most, fractions allowed. The default is 3 on the local network; in
+    /// the DHT when the search is over, after 15 at most.
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, conflicts_with = "url")]
     timeout: Option<Duration>,
     #[command(flatten)]
     interfaces: Interfaces,
@@ -114,8 +119,8 @@ fn url(text: &str) -> Result<Url, String> {
 #[must_use]
 pub fn run(arguments: &Arguments, clock: Clock) -> Exit {
     start_logging(arguments.logging, LevelFilter::WARN);
-    let trust = match trust::load(&arguments.trusting.trust) {
-        Ok(trust) => trust,
+    let (trust, bootstraps) = match trust::load_with_bootstraps(&arguments.trusting.trust) {
+        Ok(both) => both,
         Err(error) => return complain(NAME, Exit::Usage, &error),
     };
     if arguments.trusting.trust.is_empty() && !arguments.trusting.insecure {
@@ -123,6 +128,11 @@ pub fn run(arguments: &Arguments, clock: Clock) -> Exit {
                     prints it), --trust ed25519:KEY, or --trust FILE";
         return complain(NAME, Exit::Usage, &what);
     }
+    let (carriers, bootstraps) =
+        match dht::search(arguments.mode, &arguments.bootstraps, bootstraps) {
+            Ok(both) => both,
+            Err(error) => return complain(NAME, Exit::Usage, &error),
+        };
     let output = match Output::open(&arguments.output) {
         Ok(output) => output,
         Err(error) => return complain(NAME, Exit::Usage, &format!("--output: {error}")),
@@ -141,7 +151,7 @@ pub fn run(arguments: &Arguments, clock: Clock) -> Exit {
         progress.say("single-key mode: the provider's own key signs its manifests; release keys would be stronger");
     }
     let request = Request { channel, arch, trust, insecure: arguments.trusting.insecure, now };
-    let job = Job { arguments, request, output, progress, clock };
+    let job = Job { arguments, request, carriers, bootstraps, output, progress, clock };
     runtime.block_on(job.run())
 }
 
@@ -163,6 +173,8 @@ fn which(arguments: &Arguments) -> (Channel, Arch) {
 struct Job<'a> {
     arguments: &'a Arguments,
     request: Request,
+    carriers: Carriers,
+    bootstraps: Vec<Address>,
     output: Output,
     progress: Progress,
     clock: Clock,
@@ -185,9 +197,13 @@ impl Job<'_> {
             Ok(discovery) => discovery,
             Err(error) => return complain(NAME, Exit::Internal, &error),
         };
-        let limit = self.arguments.timeout.unwrap_or(TIMEOUT);
-        discovery.run(Until::Found, limit).await;
-        discovery.run(Until::TimeIsOver, COLLECT).await;
+        let patience = Patience::of(self.arguments.timeout, discovery.carriers());
+        let until = match self.arguments.mode {
+            Mode::Auto | Mode::Lan | Mode::Wan => Until::Found,
+            Mode::All => Until::TimeIsOver,
+        };
+        discovery.run(until, patience).await;
+        discovery.run(Until::TimeIsOver, Patience::exactly(COLLECT)).await;
         let mut tried = Vec::new();
         let mut exit = None;
         if let Some(done) = self.try_found(&mut discovery, &mut tried, &mut exit).await {
@@ -195,7 +211,7 @@ impl Job<'_> {
         }
         if !tried.is_empty() {
             // Others may answer more slowly.
-            discovery.run(Until::TimeIsOver, limit.saturating_sub(COLLECT)).await;
+            discovery.run(Until::TimeIsOver, patience).await;
             if let Some(done) = self.try_found(&mut discovery, &mut tried, &mut exit).await {
                 return done;
             }
@@ -233,6 +249,8 @@ impl Job<'_> {
             arch: self.request.arch.clone(),
             trust: self.request.trust.clone(),
             insecure: self.request.insecure,
+            carriers: self.carriers,
+            bootstraps: self.bootstraps.clone(),
             interfaces: self.arguments.interfaces.interfaces.clone(),
             mode: client::Mode::OneShot,
         }
@@ -297,12 +315,15 @@ impl Job<'_> {
     /// Nothing could be tried: says why.
     fn nothing(&self, discovery: &Discovery) -> Exit {
         let Request { channel, arch, .. } = &self.request;
-        if !discovery.driver().has_links() {
+        if !discovery.driver().has_links() && !discovery.was_anybody_reached() {
             let what =
                 "no network interface can be used; give one with --interface, or a MANIFEST_URL";
             return complain(NAME, Exit::NoNetwork, &what);
         }
         let refused: Vec<_> = discovery.client().candidates().collect();
+        for step in discovery.steps() {
+            self.progress.say(&format!("{NAME}: in the DHT: {}", Escaped(&step)));
+        }
         if refused.is_empty() {
             let what = format!(
                 "no provider of {channel} {arch} answered; phase-discover --explain shows where it was asked"
@@ -327,11 +348,14 @@ fn accepted(discovery: &Discovery) -> impl Iterator<Item = (CandidateId, Provide
     let client = discovery.client();
     client.candidates().filter_map(move |candidate| {
         let class = candidate.verdict().ok()?.class;
-        let interface = candidate.link()?.interface;
-        let networks = discovery.driver().interfaces().iter().find(|one| one.index == interface);
+        let interface = candidate.link().map(|link| link.interface);
+        let near = discovery.driver().interfaces().iter().filter(|one| {
+            // What the DHT says may lead to any interface.
+            interface.map_or_else(|| one.excluded.is_none(), |index| one.index == index)
+        });
         let reach = Reach::Advert {
             interface,
-            networks: networks.map(|one| one.networks.to_vec()).unwrap_or_default(),
+            networks: near.flat_map(|one| one.networks.iter().copied()).collect(),
             pinned: class == TrustClass::Pinned,
             known: client.addresses(candidate.id()).collect(),
         };

@@ -1,6 +1,7 @@
 //! Command lines: what the flags are called, what they mean and what is printed.
 
 pub mod common;
+pub mod dht;
 pub mod discover;
 pub mod fetch;
 pub mod provider;

@@ -6,6 +6,7 @@ use std::io::{self, Read as _};
 use phase_core::limits::{TRUST_LINE_MAX, TRUST_LINES};
 use phase_core::select::ClockFloor;
 use phase_core::time::UnixTime;
+use phase_core::wire::multiaddr::Address;
 use phase_core::wire::trust::{self, Trust};
 
 use super::text::Escaped;
@@ -49,14 +50,23 @@ pub enum Error {
 /// # Errors
 /// The first [`Error`].
 pub fn load(words: &[String]) -> Result<Trust, Error> {
+    load_with_bootstraps(words).map(|(trust, _)| trust)
+}
+
+/// As [`load`]; also the `bootstrap` lines of the files.
+///
+/// # Errors
+/// The first [`Error`].
+pub fn load_with_bootstraps(words: &[String]) -> Result<(Trust, Vec<Address>), Error> {
     let mut trust = Trust::default();
+    let mut bootstraps = Vec::new();
     for word in words {
-        add(&mut trust, word)?;
+        add(&mut trust, &mut bootstraps, word)?;
     }
     if !words.is_empty() {
         trust.check().map_err(Error::Whole)?;
     }
-    Ok(trust)
+    Ok((trust, bootstraps))
 }
 
 /// The earliest time it can be: by this machine's clock, or by what the program and the trust store know.
@@ -66,7 +76,7 @@ pub fn earliest_now(trust: &Trust) -> UnixTime {
     ClockFloor::new(epoch, Some(unix_time())).floor()
 }
 
-fn add(trust: &mut Trust, word: &str) -> Result<(), Error> {
+fn add(trust: &mut Trust, bootstraps: &mut Vec<Address>, word: &str) -> Result<(), Error> {
     let is_path = word.contains('/');
     let looks_like_a_key = word.starts_with("ed25519:") || word.starts_with("12D3KooW");
     if !is_path {
@@ -77,7 +87,9 @@ fn add(trust: &mut Trust, word: &str) -> Result<(), Error> {
         }
     }
     let text = read(word).map_err(|source| Error::Unreadable { word: word.to_owned(), source })?;
-    trust.add_file(&text).map_err(|error| Error::File { path: word.to_owned(), error })
+    trust.add_file(&text).map_err(|error| Error::File { path: word.to_owned(), error })?;
+    bootstraps.extend(trust::bootstraps(&text));
+    Ok(())
 }
 
 /// Reads a file, but no more of it than a trust file can have and still be refused for its length.
@@ -112,6 +124,16 @@ mod tests {
         let both = load(&[path, PEER.to_owned()]).unwrap();
         assert_eq!((both.mode(), both.is_single_key()), (trust::Mode::Pinned, false));
         assert_eq!(load(&[]).unwrap().mode(), trust::Mode::Unpinned);
+    }
+
+    #[test]
+    fn bootstraps_of_files_are_read_too() {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        let bootstrap = format!("/ip4/192.0.2.1/tcp/4001/p2p/{PEER}");
+        writeln!(file, "release {KEY}\nbootstrap {bootstrap}").unwrap();
+        let words = [file.path().to_str().unwrap().to_owned(), PEER.to_owned()];
+        let (_, bootstraps) = load_with_bootstraps(&words).unwrap();
+        assert_eq!(bootstraps.iter().map(ToString::to_string).collect::<Vec<_>>(), [bootstrap]);
     }
 
     #[test]

@@ -18,9 +18,9 @@ pub enum Reach {
     Asked,
     /// An advert named it.
     Advert {
-        /// The interface it came by: the scope of `fe80::/10` addresses.
-        interface: u32,
-        /// That interface's addresses and prefixes.
+        /// The interface it came by: the scope of `fe80::/10` addresses; none: it came from the DHT.
+        interface: Option<u32>,
+        /// The addresses and prefixes of that interface; of all, if it came from the DHT.
         networks: Vec<Network>,
         /// The provider is pinned.
         pinned: bool,
@@ -108,9 +108,13 @@ async fn addresses(url: &Url, reach: &Reach) -> Result<Vec<IpAddr>, Error> {
 fn check(address: IpAddr, reach: &Reach) -> Result<(), Policy> {
     match reach {
         Reach::Asked => Ok(()),
-        Reach::Advert { networks, pinned, .. } => {
+        Reach::Advert { interface, networks, pinned, .. } => {
             let loopback = networks.iter().any(|network| network.address.is_loopback());
-            check_address(address, Carrier::Lan { networks }, *pinned, loopback)
+            let carrier = match interface {
+                Some(_) => Carrier::Lan { networks },
+                None => Carrier::Dht { networks, direct: false },
+            };
+            check_address(address, carrier, *pinned, loopback)
         }
     }
 }
@@ -118,7 +122,7 @@ fn check(address: IpAddr, reach: &Reach) -> Result<(), Policy> {
 fn with_scope(address: IpAddr, port: u16, reach: &Reach) -> SocketAddr {
     match (address, reach) {
         (IpAddr::V6(ip), Reach::Advert { interface, .. }) if ip.is_unicast_link_local() => {
-            SocketAddrV6::new(ip, port, 0, *interface).into()
+            SocketAddrV6::new(ip, port, 0, interface.unwrap_or(0)).into()
         }
         (address, Reach::Asked | Reach::Advert { .. }) => SocketAddr::new(address, port),
     }
@@ -130,7 +134,7 @@ mod tests {
 
     fn advert(network: &str, pinned: bool, known: &[&str]) -> Reach {
         Reach::Advert {
-            interface: 7,
+            interface: Some(7),
             networks: vec![Network { address: network.parse().unwrap(), prefix_len: 24 }],
             pinned,
             known: known.iter().map(|ip| ip.parse().unwrap()).collect(),

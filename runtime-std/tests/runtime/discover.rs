@@ -38,7 +38,7 @@ fn json_has_every_member_and_the_chosen_one_first() {
         ("arch", "arm64".into()),
         ("version", "2025.11.26".into()),
         ("seq", 7.into()),
-        ("source", "mdns".into()),
+        ("source", "lan".into()),
         ("trust", "pinned".into()),
         ("accepted", true.into()),
         ("reason", Value::Null),
@@ -153,8 +153,7 @@ fn a_silent_network_is_not_found_and_says_what_to_check() {
     let lan = Lan::pair().unwrap();
     let found = discover(&lan.host(1).namespace, &["--timeout", "0.2"]);
     assert_eq!((found.code(), found.stdout.as_str()), (3, ""));
-    for part in ["in 0.2 s", "asked on: eth0 (IPv4, IPv6)", "UDP port 5353", "phase-provider list"]
-    {
+    for part in ["in 0.", "asked on: eth0 (IPv4, IPv6)", "UDP port 5353", "phase-provider list"] {
         assert!(found.stderr.contains(part), "{part}: {}", found.stderr);
     }
 }

@@ -5,6 +5,8 @@ mod discover;
 mod driver;
 mod echo;
 mod manifest;
+mod node;
 mod promote;
 mod publisher;
 mod serve;
+mod wan;

@@ -1,4 +1,4 @@
-//! `phase-discover`: finds providers on the LAN and prints where their manifests are.
+//! `phase-discover`: finds providers on the LAN and in the DHT, and prints where their manifests are.
 
 mod print;
 mod report;
@@ -6,25 +6,24 @@ mod watch;
 
 use std::time::Duration;
 
-use clap::{Parser, ValueEnum};
-use phase_core::client;
+use clap::Parser;
+use phase_core::client::{self, Carriers};
 use tracing_subscriber::filter::LevelFilter;
 
 use self::print::{NAME, print};
 use super::common::{Image, Interfaces, Logging, Printing, Trusting, seconds, start_logging};
+use super::dht::{Bootstraps, Mode};
 use super::text::complain;
-use super::trust;
+use super::{dht, trust};
 use crate::clock::Clock;
-use crate::discovery::{Discovery, Search, Until};
+use crate::discovery::{Discovery, Patience, Search, Until};
 use crate::exit::Exit;
 
-/// How long to look when nothing is said: three questions on each link, the last after a second.
-const TIMEOUT: Duration = Duration::from_secs(3);
-
-/// Find boot images that providers on this network announce.
+/// Find boot images that providers announce, on this network or in the DHT.
 ///
-/// Asks every interface for providers of one release channel and one architecture by multicast DNS, verifies
-/// the signature of each answer, and prints the URL of the manifest of the best one.
+/// Asks every interface for providers of one release channel and one architecture by multicast DNS, and given a
+/// node to enter it by also the DHT; verifies the signature of each answer, and prints the URL of the manifest of
+/// the best one.
 ///
 /// Discovery locates, it does not authorise: what the manifest says is verified by phase-fetch.
 #[derive(Parser, Clone, Debug)]
@@ -32,10 +31,13 @@ const TIMEOUT: Duration = Duration::from_secs(3);
 pub struct Arguments {
     #[command(flatten)]
     image: Image,
-    /// When to be content.
-    #[arg(long, value_name = "MODE", value_enum, default_value_t = Mode::Auto)]
+    /// Where to look. Without a node to enter the DHT by, auto and all look on the local network alone.
+    #[arg(long, value_name = "MODE", value_enum, default_value_t)]
     mode: Mode,
-    /// Stop after this many seconds, fractions allowed. The default is 3, and no limit with --watch.
+    #[command(flatten)]
+    bootstraps: Bootstraps,
+    /// Stop after this many seconds, fractions allowed. The default is 3 on the local network; in the DHT when the
+    /// search is over, after 15 at most; and no limit with --watch.
     #[arg(long, value_name = "SECONDS", value_parser = seconds, allow_negative_numbers = true)]
     timeout: Option<Duration>,
     #[command(flatten)]
@@ -46,21 +48,10 @@ pub struct Arguments {
     printing: Printing,
     /// Go on, and print a line whenever a provider is found, changes or is lost. With --json each object has
     /// a member `event`: found, changed or lost.
-    #[arg(long, conflicts_with_all = ["quiet", "mode"])]
+    #[arg(long, conflicts_with = "quiet")]
     watch: bool,
     #[command(flatten)]
     logging: Logging,
-}
-
-/// Where to look, and when to be content.
-#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
-enum Mode {
-    /// Stop with the first acceptable answer, wherever it comes from.
-    Auto,
-    /// Stop with the first acceptable answer from the local network.
-    Lan,
-    /// Use the whole time and list every acceptable answer, the best first.
-    All,
 }
 
 const AFTER_HELP: &str = "\
@@ -68,10 +59,11 @@ Output:
   Standard output carries the result alone: a table; with --quiet the URL of
   the best candidate; with --json one object a line for each candidate, the
   best first, with the members url, peer_id, provider_name, channel, arch,
-  version, seq, source, trust (pinned, unpinned, unsigned), accepted, reason,
-  rtt_ms, elapsed_ms and more. Candidates that were refused follow with
+  version, seq, source (lan; dht; direct: in the DHT, from the provider
+  itself), trust (pinned, unpinned, unsigned), accepted, reason, rtt_ms,
+  elapsed_ms and more. Candidates that were refused follow with
   accepted=false and the code as reason; without --json they are told on
-  standard error, with --explain.
+  standard error, with --explain, which also tells each step in the DHT.
 
 Trust:
   Without --trust every provider whose own signature is right is accepted and
@@ -93,21 +85,29 @@ Examples:
   phase-discover
   phase-discover --channel testing --arch arm64 --trust 12D3KooW... --quiet
   phase-discover --mode all --json --explain
+  phase-discover --mode wan --bootstrap /dns4/boot.example.org/tcp/4001/p2p/12D3KooW...
   phase-discover --watch";
 
 /// Runs the command; `clock` was started with the process.
 #[must_use]
 pub fn run(arguments: &Arguments, clock: Clock) -> Exit {
     start_logging(arguments.logging, LevelFilter::WARN);
-    let trust = match trust::load(&arguments.trusting.trust) {
-        Ok(trust) => trust,
+    let (trust, bootstraps) = match trust::load_with_bootstraps(&arguments.trusting.trust) {
+        Ok(both) => both,
         Err(error) => return complain(NAME, Exit::Usage, &error),
     };
+    let (carriers, bootstraps) =
+        match dht::search(arguments.mode, &arguments.bootstraps, bootstraps) {
+            Ok(both) => both,
+            Err(error) => return complain(NAME, Exit::Usage, &error),
+        };
     let search = Search {
         channel: arguments.image.channel.clone(),
         arch: arguments.image.arch.clone(),
         trust,
         insecure: arguments.trusting.insecure,
+        carriers,
+        bootstraps,
         interfaces: arguments.interfaces.interfaces.clone(),
         mode: if arguments.watch { client::Mode::Watch } else { client::Mode::OneShot },
     };
@@ -129,17 +129,17 @@ async fn discover(arguments: &Arguments, search: Search, clock: Clock) -> Exit {
             "--insecure: anybody on this network can name any image; not for production"
         );
     }
-    if !discovery.driver().has_links() {
+    if !discovery.driver().has_links() && discovery.carriers() != Carriers::Wan {
         tracing::warn!("no network interface can be used; waiting for one");
     }
     if arguments.watch {
         return watch::run(&mut discovery, &wanted, arguments.printing, arguments.timeout).await;
     }
     let until = match arguments.mode {
-        Mode::Auto | Mode::Lan => Until::Found,
+        Mode::Auto | Mode::Lan | Mode::Wan => Until::Found,
         Mode::All => Until::TimeIsOver,
     };
-    let limit = arguments.timeout.unwrap_or(TIMEOUT);
-    discovery.run(until, limit).await;
-    print(&discovery, &wanted, arguments.printing, limit)
+    let patience = Patience::of(arguments.timeout, discovery.carriers());
+    discovery.run(until, patience).await;
+    print(&discovery, &wanted, arguments.printing)
 }

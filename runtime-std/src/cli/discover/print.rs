@@ -2,15 +2,15 @@
 
 use std::fmt::Write as _;
 use std::io::{self, Write};
-use std::time::Duration;
 
+use phase_core::client::Carriers;
 use phase_core::machine::Family;
 use phase_core::wire::record::{Arch, Channel};
 use phase_core::wire::trust::Mode;
 
 use super::report::{COLUMNS, HEADINGS, Report};
 use crate::cli::common::Printing;
-use crate::cli::text::{complain, say};
+use crate::cli::text::{Escaped, complain, say};
 use crate::discovery::{Discovery, Search};
 use crate::exit::Exit;
 
@@ -36,12 +36,7 @@ impl Wanted {
 }
 
 /// Prints all candidates and decides how the command ends.
-pub(super) fn print(
-    discovery: &Discovery,
-    wanted: &Wanted,
-    printing: Printing,
-    limit: Duration,
-) -> Exit {
+pub(super) fn print(discovery: &Discovery, wanted: &Wanted, printing: Printing) -> Exit {
     let reports: Vec<Report> = discovery
         .client()
         .candidates()
@@ -77,7 +72,7 @@ pub(super) fn print(
             Exit::Success
         }
         (None, false) => complain_none_acceptable(&refused, wanted, printing),
-        (None, true) => complain_nothing_found(discovery, wanted, limit),
+        (None, true) => complain_nothing_found(discovery, wanted, printing),
     }
 }
 
@@ -147,6 +142,7 @@ pub(super) fn explain(discovery: &Discovery, refused: &[&Report]) {
     for line in refused.iter().filter_map(|report| report.refusal()) {
         say(&format!("refused: {line}"));
     }
+    tell_steps(discovery);
     for (name, help, value) in discovery.client().stats().iter().filter(|(.., value)| *value > 0) {
         say(&format!("count {name}: {value} ({help})"));
     }
@@ -183,38 +179,63 @@ fn cure(report: &Report) -> Option<String> {
 pub(super) fn complain_nothing_found(
     discovery: &Discovery,
     wanted: &Wanted,
-    limit: Duration,
+    printing: Printing,
 ) -> Exit {
-    let driver = discovery.driver();
-    if !driver.has_links() {
-        say("phase-discover: no network interface can be used");
-        for interface in driver.interfaces() {
-            if let Some(why) = interface.excluded {
-                say(&format!("  {}: {why}", interface.name));
-            }
-        }
-        say("hint: name the one to use with --interface");
+    let (has_links, carriers) = (discovery.driver().has_links(), discovery.carriers());
+    if !has_links && carriers != Carriers::Wan {
+        return complain_no_network(discovery);
+    }
+    let (image, elapsed) = (image(wanted), discovery.elapsed().as_secs_f64());
+    say(&format!("phase-discover: nothing found for {image} in {elapsed:.1} s"));
+    if carriers != Carriers::Wan {
+        say(&format!("  asked on: {}", asked(discovery).join(", ")));
+        say(
+            "  check that a provider runs and has this channel and architecture: phase-provider list",
+        );
+        say("  check that it is on the same network: multicast does not pass routers");
+        say("  check that no firewall drops UDP port 5353, here or there");
+    }
+    // They were told with everything else.
+    if !printing.explain {
+        tell_steps(discovery);
+    }
+    if carriers == Carriers::Wan && !has_links && !discovery.was_anybody_reached() {
+        say("  no network interface can be used");
         return Exit::NoNetwork;
     }
-    let asked: Vec<String> = driver
-        .interfaces()
-        .iter()
-        .filter(|interface| interface.links().next().is_some())
-        .map(|interface| {
-            let families = interface.links().map(|link| match link.family {
-                Family::V4 => "IPv4",
-                Family::V6 => "IPv6",
-            });
-            format!("{} ({})", interface.name, families.collect::<Vec<_>>().join(", "))
-        })
-        .collect();
-    let (image, limit, asked) = (image(wanted), limit.as_secs_f64(), asked.join(", "));
-    say(&format!("phase-discover: nothing found for {image} in {limit} s"));
-    say(&format!("  asked on: {asked}"));
-    say("  check that a provider runs and has this channel and architecture: phase-provider list");
-    say("  check that it is on the same network: multicast does not pass routers");
-    say("  check that no firewall drops UDP port 5353, here or there");
     Exit::NothingFound
+}
+
+fn complain_no_network(discovery: &Discovery) -> Exit {
+    say("phase-discover: no network interface can be used");
+    for interface in discovery.driver().interfaces() {
+        if let Some(why) = interface.excluded {
+            say(&format!("  {}: {why}", interface.name));
+        }
+    }
+    say("hint: name the one to use with --interface");
+    Exit::NoNetwork
+}
+
+/// The interfaces that were asked on.
+fn asked(discovery: &Discovery) -> Vec<String> {
+    let interfaces = discovery.driver().interfaces().iter();
+    let used = interfaces.filter(|interface| interface.links().next().is_some());
+    let shown = used.map(|interface| {
+        let families = interface.links().map(|link| match link.family {
+            Family::V4 => "IPv4",
+            Family::V6 => "IPv6",
+        });
+        format!("{} ({})", interface.name, families.collect::<Vec<_>>().join(", "))
+    });
+    shown.collect()
+}
+
+/// Says what was done in the DHT.
+fn tell_steps(discovery: &Discovery) {
+    for step in discovery.steps() {
+        say(&format!("  in the DHT: {}", Escaped(&step)));
+    }
 }
 
 fn image(wanted: &Wanted) -> String {

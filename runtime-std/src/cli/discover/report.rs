@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use phase_core::client::Candidate;
+use phase_core::client::{Candidate, Source};
 use phase_core::select::{Refusal, TrustClass};
 use phase_core::wire::record::{Arch, Channel};
 use phase_core::wire::unix_time;
@@ -40,6 +40,8 @@ pub(crate) struct Report {
     expired: bool,
     interface: Option<String>,
     remote: IpAddr,
+    /// The node of the DHT that had it.
+    responder: Option<String>,
     instance: String,
 }
 
@@ -81,7 +83,11 @@ impl Report {
             arch: arch.to_string(),
             version: candidate.version().map(ToOwned::to_owned),
             seq: advert.map(|advert| advert.seq),
-            source: "mdns",
+            source: match candidate.source() {
+                Source::Lan(_) => "lan",
+                Source::Dht { direct: true, .. } => "direct",
+                Source::Dht { direct: false, .. } => "dht",
+            },
             trust: verdict.ok().map(|accepted| accepted.class.to_string()),
             accepted: verdict.is_ok(),
             reason: refusal.map(Refusal::code),
@@ -96,6 +102,10 @@ impl Report {
             expired: verdict.is_ok_and(|accepted| accepted.stale),
             interface: discovery.interface_of(candidate).map(ToOwned::to_owned),
             remote: candidate.remote().ip(),
+            responder: match candidate.source() {
+                Source::Lan(_) => None,
+                Source::Dht { responder, .. } => Some(responder.to_string()),
+            },
             instance: candidate.instance().to_owned(),
         }
     }
@@ -129,6 +139,7 @@ impl Report {
         }
         [
             text(&self.url),
+            self.source.to_owned(),
             text(&self.version),
             trust,
             rtt,
@@ -147,17 +158,20 @@ impl Report {
         } else {
             line.push_str(&format!(" at {}", self.remote));
         }
+        if let Some(responder) = &self.responder {
+            line.push_str(&format!(" (from {responder})"));
+        }
         line.push_str(&format!(": {}", Escaped(explanation)));
         Some(line)
     }
 }
 
 /// The number of columns of [`HEADINGS`].
-pub(crate) const COLUMNS: usize = 6;
+pub(crate) const COLUMNS: usize = 7;
 
 /// The headings of a table.
 pub(crate) const HEADINGS: [&str; COLUMNS] =
-    ["URL", "VERSION", "TRUST", "RTT", "PROVIDER", "PEER ID"];
+    ["URL", "FROM", "VERSION", "TRUST", "RTT", "PROVIDER", "PEER ID"];
 
 /// The text of a refusal without its code.
 fn explain(refusal: &Refusal) -> String {

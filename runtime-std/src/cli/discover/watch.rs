@@ -56,7 +56,7 @@ pub(super) async fn run(
         (false, true, Some(_)) => {
             complain(NAME, Exit::NoneAcceptable, &"found, but none acceptable; --explain shows why")
         }
-        (false, false, Some(limit)) => complain_nothing_found(discovery, wanted, limit),
+        (false, false, Some(_)) => complain_nothing_found(discovery, wanted, printing),
     }
 }
 
