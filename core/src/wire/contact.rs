@@ -115,8 +115,10 @@ impl Addresses {
     }
 
     /// Adds an address that somebody else told of, unless nobody can be dialled there. One that is good only on the
-    /// host or the link it belongs to stands behind the others, and gives way to them without room.
+    /// host or the link it belongs to stands behind the others, and gives way to them without room. An IPv4 address
+    /// in the form of an IPv6 one is taken for what it is, so that it counts with its network.
     pub fn offer(&mut self, address: SocketAddr) {
+        let address = SocketAddr::new(address.ip().to_canonical(), address.port());
         let ip = address.ip();
         if ip.is_unspecified() || ip.is_multicast() || self.contains(&address) {
             return;
@@ -157,7 +159,7 @@ impl Addresses {
 
 /// Loopback, or link-local.
 fn is_near(ip: &IpAddr) -> bool {
-    match ip.to_canonical() {
+    match ip {
         IpAddr::V4(ip) => ip.is_loopback() || ip.is_link_local(),
         IpAddr::V6(ip) => ip.is_loopback() || ip.is_unicast_link_local(),
     }
@@ -218,7 +220,7 @@ mod tests {
         offer("169.254.0.1:1");
         offer("[fe80::1]:1");
         assert_eq!(offer("127.0.0.1:1").count(), 4);
-        for text in ["192.0.2.1:4001", "192.0.2.1:4001", "192.0.2.2:4001"] {
+        for text in ["192.0.2.1:4001", "[::ffff:192.0.2.1]:4001", "192.0.2.2:4001"] {
             offer(text);
         }
         let shown = std::format!("{:?}", lasts(&offer("192.0.2.3:4001")));
