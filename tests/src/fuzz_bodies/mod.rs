@@ -8,6 +8,7 @@
 mod advert;
 mod client;
 mod codecs;
+mod connection;
 mod dns_message;
 mod dns_name;
 mod kad;
@@ -20,6 +21,7 @@ mod url;
 pub use advert::{advert_json, advert_txt};
 pub use client::{Sent, client, run as run_client};
 pub use codecs::{base_codecs, peer_id, rfc3339};
+pub use connection::connection;
 pub use dns_message::dns_message;
 pub use dns_name::dns_name;
 pub use kad::{kad_request, kad_response};
@@ -33,11 +35,12 @@ pub use url::url;
 pub type Body = fn(&[u8]);
 
 /// Every target by the name of its corpus.
-pub const TARGETS: [(&str, Body); 21] = [
+pub const TARGETS: [(&str, Body); 22] = [
     ("advert_json", advert_json),
     ("advert_txt", advert_txt),
     ("base_codecs", base_codecs),
     ("client", client),
+    ("connection", connection),
     ("dns_message", dns_message),
     ("dns_name", dns_name),
     ("identify", identify),
