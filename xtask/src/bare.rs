@@ -1,9 +1,9 @@
-//! Builds the core for machines without an operating system.
+//! Builds the core, and the client as firmware, for machines without an operating system.
 //!
 //! The targets' `core` library comes from rustup where it is installed or can be downloaded, else it is
 //! built from the source that Debian packages beside a compiler of its own.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use nix::unistd::geteuid;
@@ -46,6 +46,64 @@ pub(crate) fn build_core() -> Result<(), Error> {
         }
     }
     Ok(())
+}
+
+/// How to link the client of `tests/bare` for a target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Bare {
+    toolchain: Option<Toolchain>,
+    target: String,
+}
+
+/// Every target, with whichever toolchain there is.
+///
+/// # Errors
+/// [`Error::Missing`] when there is none.
+pub(crate) fn all() -> Result<Vec<Bare>, Error> {
+    let toolchain = step("find a toolchain for machines without an operating system", find)?;
+    let of = |target: &str| Bare { toolchain: Some(toolchain), target: target.to_owned() };
+    Ok(TARGETS.into_iter().map(of).collect())
+}
+
+impl Bare {
+    /// This machine, as if it had no operating system: with the compiler that there is.
+    ///
+    /// # Errors
+    /// When the compiler does not say what it compiles for.
+    pub(crate) fn host() -> Result<Self, Error> {
+        let mut version = Command::new("rustc");
+        version.arg("-vV");
+        let said = phase_tests::process::run(version)?;
+        let target = said.lines().find_map(|line| line.strip_prefix("host: "));
+        let target = target
+            .ok_or_else(|| Error::Unexpected { what: "rustc -vV".into(), found: said.clone() })?;
+        Ok(Self { toolchain: None, target: target.to_owned() })
+    }
+
+    /// The target.
+    pub(crate) fn target(&self) -> &str {
+        &self.target
+    }
+
+    /// Links the client with these features of `tests/bare`; gives the image.
+    ///
+    /// # Errors
+    /// [`Error::Step`] when it cannot be built.
+    pub(crate) fn client(&self, features: &str) -> Result<PathBuf, Error> {
+        let mut build = self.toolchain.unwrap_or(Toolchain::Rustup).cargo();
+        let sources = workspace_root().join("tests/bare");
+        let place = workspace_root().join("target/bare");
+        build.current_dir(sources).args(["--target", &self.target, "--features", features]);
+        build.env("CARGO_TARGET_DIR", &place);
+        // An image is where it is linked to.
+        build.env("RUSTFLAGS", "-Crelocation-model=static");
+        if self.toolchain == Some(Toolchain::Debian) {
+            let name = self.target.to_uppercase().replace('-', "_");
+            build.env(format!("CARGO_TARGET_{name}_LINKER"), "ld.lld");
+        }
+        to_the_end("link the client", build)?;
+        Ok(place.join(&self.target).join("release/phase-bare"))
+    }
 }
 
 impl Toolchain {

@@ -78,6 +78,9 @@ pub(crate) const FOR_TESTS: &[Tool] = &[
 const PYTHON_HEADERS: &str =
     "import os, sysconfig; os.stat(os.path.join(sysconfig.get_path('include'), 'Python.h'))";
 
+/// What linking for other machines needs, where rustup does not bring it.
+pub(crate) const FOR_BARE: &[Tool] = &[program("ld.lld", "lld")];
+
 /// Makes sure that all of `tools` are there.
 ///
 /// # Errors

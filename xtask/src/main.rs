@@ -48,8 +48,8 @@ enum Task {
     Conformance(conformance::Options),
     /// Look for inputs that break a decoder.
     Fuzz(fuzz::Options),
-    /// List the sizes of the programs.
-    Size,
+    /// List the sizes of the programs, and of the client as firmware would link it.
+    Size(size::Options),
 }
 
 fn main() -> ExitCode {
@@ -61,7 +61,7 @@ fn main() -> ExitCode {
         Task::Bench(options) => bench::run(&options),
         Task::Conformance(options) => conformance::run(&options),
         Task::Fuzz(options) => fuzz::run(&options),
-        Task::Size => size::run(),
+        Task::Size(options) => size::run(&options),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -7,6 +7,8 @@
 #![no_main]
 
 mod device;
+#[cfg(not(target_os = "none"))]
+mod memory;
 
 use core::cell::UnsafeCell;
 use core::mem::MaybeUninit;

@@ -1,0 +1,94 @@
+//! `cargo xtask size`: how large the programs are, as released, and the client as firmware would link it.
+
+mod image;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use phase_tests::process::workspace_root;
+
+use crate::bare::{self, Bare};
+use crate::steps::{cargo, command, step};
+use crate::{Error, install};
+
+/// The programs of the project.
+const PROGRAMS: [&str; 4] = ["phase-provider", "phase-discover", "phase-fetch", "phase-verify"];
+
+/// The kinds of client, and the features of `tests/bare` that make them.
+const CLIENTS: [(&str, &str); 1] = [("LAN", "")];
+
+/// What to list.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Options {
+    /// List the freestanding clients alone, not the programs.
+    #[arg(long)]
+    bare: bool,
+    /// Link the freestanding clients for this machine alone, which needs no other toolchain.
+    #[arg(long)]
+    host: bool,
+}
+
+/// Builds and lists them.
+///
+/// # Errors
+/// [`Error::Step`] when a build fails, [`Error::Unexpected`] when an image has an allocator.
+pub(crate) fn run(options: &Options) -> Result<(), Error> {
+    if !options.bare {
+        programs()?;
+    }
+    let mut kinds = vec![Bare::host()?];
+    if !options.host {
+        install::tools(install::FOR_BARE)?;
+        kinds.extend(bare::all()?);
+    }
+    let mut lines = Vec::new();
+    for bare in &kinds {
+        for (client, features) in CLIENTS {
+            let what = format!("link the client ({client}) for {}", bare.target());
+            let path = step(&what, || bare.client(features))?;
+            lines.push(line(client, bare.target(), &path)?);
+        }
+    }
+    println!("\nThe client freestanding, without an allocator; memory without the stack:");
+    println!("{:<30} {:<10} {:>10} {:>10}  panics", "target", "client", "flash KiB", "RAM KiB");
+    for line in lines {
+        println!("{line}");
+    }
+    Ok(())
+}
+
+fn programs() -> Result<(), Error> {
+    let build = ["build", "--locked", "--release", "-p", "phase-provider", "--bins"];
+    command("build the programs as released", cargo(&build))?;
+    for name in PROGRAMS {
+        let path = workspace_root().join("target/release").join(name);
+        let metadata =
+            fs::metadata(&path).map_err(|e| Error::os(format!("look at {}", path.display()), e))?;
+        println!("{name:<16} {:>8.1} KiB", metadata.len() as f64 / 1024.0);
+    }
+    Ok(())
+}
+
+fn line(client: &str, target: &str, path: &Path) -> Result<String, Error> {
+    let image = image::read(path)?;
+    if !image.allocator.is_empty() {
+        return Err(Error::Unexpected {
+            what: path.display().to_string(),
+            found: format!("an allocator: {:?}", image.allocator),
+        });
+    }
+    let callers: BTreeSet<&String> = image.panics.values().flatten().collect();
+    let mut text = format!(
+        "{target:<30} {client:<10} {:>10.1} {:>10.1}  in {} functions",
+        image.flash as f64 / 1024.0,
+        image.memory as f64 / 1024.0,
+        callers.len(),
+    );
+    for (panic, callers) in &image.panics {
+        for caller in callers {
+            text.push_str(&format!("\n    {panic} in {caller}"));
+        }
+    }
+    Ok(text)
+}
