@@ -7,7 +7,14 @@ fn main() {
     let arguments: &[&str] = if bare {
         &["--gc-sections", "--emit-relocs"]
     } else {
-        &["-nostartfiles", "-nostdlib", "-static", "-no-pie", "-Wl,--gc-sections", "-Wl,--emit-relocs"]
+        &[
+            "-nostartfiles",
+            "-nostdlib",
+            "-static",
+            "-no-pie",
+            "-Wl,--gc-sections",
+            "-Wl,--emit-relocs",
+        ]
     };
     for argument in arguments {
         println!("cargo::rustc-link-arg-bins={argument}");

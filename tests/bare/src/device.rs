@@ -68,6 +68,12 @@ impl Device {
         address.to_ipv4_mapped().map_or(IpAddr::V6(address), IpAddr::V4)
     }
 
+    /// The address of a bootstrap peer.
+    #[cfg(feature = "dht")]
+    pub fn socket(&self) -> SocketAddr {
+        SocketAddr::new(self.address(), u16::from(self.octet()))
+    }
+
     fn link(&self) -> LinkId {
         let family = if self.octet() == 0 { Family::V4 } else { Family::V6 };
         LinkId { interface: u32::from(self.octet()), family }

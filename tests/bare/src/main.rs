@@ -6,6 +6,10 @@
 #![no_std]
 #![no_main]
 
+#[cfg(not(feature = "dht"))]
+mod client_lan;
+#[cfg(feature = "dht")]
+mod client_wide;
 mod device;
 #[cfg(not(target_os = "none"))]
 mod memory;
@@ -13,13 +17,17 @@ mod memory;
 use core::cell::UnsafeCell;
 use core::mem::MaybeUninit;
 
-use phase_core::client::{Client, Config};
+use phase_core::client::Config;
 use phase_core::limits::TRANSMIT_MAX;
 use phase_core::machine::{Input, Machine as _, Output};
 use phase_core::rng::Seed;
 use phase_core::wire::record::{Arch, Channel};
 use phase_core::wire::trust::Trust;
 
+#[cfg(not(feature = "dht"))]
+use client_lan as client;
+#[cfg(feature = "dht")]
+use client_wide as client;
 use device::Device;
 
 /// A place for one value that is made once.
@@ -29,7 +37,7 @@ struct Place<T>(UnsafeCell<MaybeUninit<T>>);
 unsafe impl<T> Sync for Place<T> {}
 
 /// The whole state of the client.
-static CLIENT: Place<Client> = Place(UnsafeCell::new(MaybeUninit::uninit()));
+static CLIENT: Place<client::Wanted> = Place(UnsafeCell::new(MaybeUninit::uninit()));
 
 /// What a driver needs: the datagram that arrived last, and the one that leaves next.
 static RECEIVED: Place<[u8; 1500]> = Place(UnsafeCell::new(MaybeUninit::zeroed()));
@@ -93,7 +101,7 @@ impl core::ops::Deref for Text {
 fn run(device: &Device, config: Config) {
     // SAFETY: `run` is called by the one thread, and not by itself.
     let (client, received, sending) = unsafe {
-        let client = (*CLIENT.0.get()).write(Client::new(device.now(), config));
+        let client = client::make(&mut *CLIENT.0.get(), device, config);
         (client, (*RECEIVED.0.get()).assume_init_mut(), (*SENDING.0.get()).assume_init_mut())
     };
     loop {

@@ -16,7 +16,7 @@ use crate::{Error, install};
 const PROGRAMS: [&str; 4] = ["phase-provider", "phase-discover", "phase-fetch", "phase-verify"];
 
 /// The kinds of client, and the features of `tests/bare` that make them.
-const CLIENTS: [(&str, &str); 1] = [("LAN", "")];
+const CLIENTS: [(&str, &str); 3] = [("LAN", ""), ("LAN+DHT", "dht"), ("LAN+DHT, full", "full")];
 
 /// What to list.
 #[derive(Debug, clap::Args)]
@@ -27,6 +27,9 @@ pub(crate) struct Options {
     /// Link the freestanding clients for this machine alone, which needs no other toolchain.
     #[arg(long)]
     host: bool,
+    /// Name the functions that can panic.
+    #[arg(long)]
+    panics: bool,
 }
 
 /// Builds and lists them.
@@ -47,11 +50,11 @@ pub(crate) fn run(options: &Options) -> Result<(), Error> {
         for (client, features) in CLIENTS {
             let what = format!("link the client ({client}) for {}", bare.target());
             let path = step(&what, || bare.client(features))?;
-            lines.push(line(client, bare.target(), &path)?);
+            lines.push(line(client, bare.target(), &path, options.panics)?);
         }
     }
     println!("\nThe client freestanding, without an allocator; memory without the stack:");
-    println!("{:<30} {:<10} {:>10} {:>10}  panics", "target", "client", "flash KiB", "RAM KiB");
+    println!("{:<30} {:<13} {:>10} {:>10}  panics", "target", "client", "flash KiB", "RAM KiB");
     for line in lines {
         println!("{line}");
     }
@@ -70,7 +73,7 @@ fn programs() -> Result<(), Error> {
     Ok(())
 }
 
-fn line(client: &str, target: &str, path: &Path) -> Result<String, Error> {
+fn line(client: &str, target: &str, path: &Path, named: bool) -> Result<String, Error> {
     let image = image::read(path)?;
     if !image.allocator.is_empty() {
         return Err(Error::Unexpected {
@@ -80,12 +83,12 @@ fn line(client: &str, target: &str, path: &Path) -> Result<String, Error> {
     }
     let callers: BTreeSet<&String> = image.panics.values().flatten().collect();
     let mut text = format!(
-        "{target:<30} {client:<10} {:>10.1} {:>10.1}  in {} functions",
+        "{target:<30} {client:<13} {:>10.1} {:>10.1}  in {} functions",
         image.flash as f64 / 1024.0,
         image.memory as f64 / 1024.0,
         callers.len(),
     );
-    for (panic, callers) in &image.panics {
+    for (panic, callers) in image.panics.iter().filter(|_| named) {
         for caller in callers {
             text.push_str(&format!("\n    {panic} in {caller}"));
         }
