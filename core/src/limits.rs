@@ -176,7 +176,7 @@ pub const RX_FULL: usize = 65_537;
 pub const RX_SMALL: usize = 16_448;
 
 /// Octets of a connection's output buffer where nothing is served but ping and identify.
-pub const TX_CLIENT: usize = 2048;
+pub const TX_CLIENT: usize = 1024;
 
 /// Octets of a connection's output buffer where Kademlia is served: an answer takes half of it, and holds a record
 /// and 20 peers with 4 addresses each.
@@ -256,7 +256,7 @@ pub const DIALS_PER_LISTENER: usize = 4;
 pub const DIALS_PER_HOST: usize = 16;
 
 /// Dials that are remembered for the limits above.
-pub const DIALS_REMEMBERED: usize = 32;
+pub const DIALS_REMEMBERED: usize = 16;
 
 /// Requests to one peer that are under way or wait.
 pub const TAGS_PER_PEER: usize = 8;
@@ -264,15 +264,18 @@ pub const TAGS_PER_PEER: usize = 8;
 /// Connections of others from one IPv4 address, or one IPv6 network of 64 bits.
 pub const INBOUND_PER_IP: usize = 16;
 
-/// Connections that wait for the driver to close them: what one input can end, every attempt of every dial and
-/// the connections of 64 slots.
-pub const CLOSING: usize = 96;
+/// Connections that wait for the driver to close them: what one input can end, every attempt of every dial and as
+/// many idle connections that give way.
+pub const CLOSING: usize = 44;
+
+/// Peers that a client dials at one time.
+pub const DIALS_CLIENT: usize = 5;
 
 /// Bootstrap peers of a client.
 pub const BOOTSTRAPS: usize = 8;
 
 /// Octets that are kept of what the user wrote to name a bootstrap peer.
-pub const BOOTSTRAP_TEXT_MAX: usize = 112;
+pub const BOOTSTRAP_TEXT_MAX: usize = 56;
 
 /// Peers that a client turns to in one search.
 pub const PEERS_PER_SEARCH: usize = 64;
@@ -287,7 +290,7 @@ pub const DIRECT_DIALS: usize = 8;
 pub const PINNED_LOOKUPS: usize = 4;
 
 /// Requests of a search that are under way at one time.
-pub const ASKS: usize = 32;
+pub const ASKS: usize = 16;
 
 /// Addresses of all interfaces that are looked at to tell what is on a link.
 pub const NETWORKS: usize = 32;

@@ -275,7 +275,7 @@ fn another_peer_at_the_address_is_named() {
     let mut net = network(5);
     add_peer(&mut net, 1, |_| {});
     let named = Bootstrap::new("one", [address(1)], Some(peer(2)));
-    let expected = connection::Error::WrongPeer { expected: peer(2), found: peer(1) };
+    let expected = connection::Error::WrongPeer { found: peer(1) };
     assert_eq!(failure_of(&mut net, named), Why::Connection(expected));
 }
 

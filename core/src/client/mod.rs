@@ -399,8 +399,23 @@ impl<F: Wide> Machine for Client<F> {
 mod tests {
     use super::*;
 
+    use crate::dht::finder::{ClientSlot, Finder, SmallFinder, SmallSlot};
+    use crate::limits::RX_FULL;
+
+    type Full = Client<Finder<[ClientSlot<RX_FULL>; 3], RX_FULL>>;
+    type Small = Client<SmallFinder<[SmallSlot; 3]>>;
+
     /// Octets of a client for the LAN: no more, and no heap.
     const ROOM: usize = 24 * 1024;
+    /// With the DHT and three connections, with large and with small receive buffers.
+    const ROOM_FULL: usize = 256 * 1024;
+    const ROOM_SMALL: usize = 96 * 1024;
+
+    #[test]
+    fn a_client_of_the_dht_fits_in_256_kib_and_a_small_one_in_96() {
+        assert!(size_of::<Full>() <= ROOM_FULL, "{}", size_of::<Full>());
+        assert!(size_of::<Small>() <= ROOM_SMALL, "{}", size_of::<Small>());
+    }
 
     #[test]
     fn a_client_fits_in_24_kib() {

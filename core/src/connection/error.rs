@@ -22,8 +22,6 @@ pub enum Error {
     Noise(noise::Error),
     /// Another peer answers at this address.
     WrongPeer {
-        /// Who was expected.
-        expected: PeerId,
         /// Who proved to be there.
         found: PeerId,
     },
@@ -89,9 +87,7 @@ impl fmt::Display for Error {
             Self::NoYamux => f.write_str("the remote does not speak Yamux (/yamux/1.0.0)"),
             Self::Proposals => f.write_str("the remote speaks neither Noise nor Yamux"),
             Self::Noise(error) => write!(f, "Noise: {error}"),
-            Self::WrongPeer { expected, found } => {
-                write!(f, "expected peer {expected}, found {found}")
-            }
+            Self::WrongPeer { found } => write!(f, "another peer is there: {found}"),
             Self::FrameTooLarge { len } => {
                 write!(f, "a Noise message of {len} octets does not fit the receive buffer")
             }

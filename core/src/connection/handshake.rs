@@ -353,7 +353,7 @@ impl<const RX: usize, const TX: usize, const A: usize> Connection<RX, TX, A> {
 
 fn is_expected(expected: Option<PeerId>, found: &PeerId) -> Result<(), Error> {
     match expected {
-        Some(expected) if expected != *found => Err(Error::WrongPeer { expected, found: *found }),
+        Some(expected) if expected != *found => Err(Error::WrongPeer { found: *found }),
         Some(_) | None => Ok(()),
     }
 }

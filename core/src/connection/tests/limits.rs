@@ -9,5 +9,5 @@ fn a_connection_is_little_more_than_its_receive_buffer() {
     assert!(small < 22 * 1024, "{small}: {} over", over(small, RX_SMALL));
     assert!(full < 72 * 1024, "{full}: {} over", over(full, RX_FULL));
     assert!(over(full, RX_FULL) < 6 * 1024, "{}", over(full, RX_FULL));
-    assert_eq!(TX_CLIENT, 2048);
+    assert_eq!(TX_CLIENT, 1024);
 }

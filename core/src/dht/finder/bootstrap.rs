@@ -34,8 +34,9 @@ pub enum Reach {
 }
 
 impl Bootstrap {
-    /// `text`: as the user wrote it, for messages; past [`BOOTSTRAP_TEXT_MAX`] octets it is cut. `addresses`: what
-    /// it was resolved to. `peer`: who has to be there, if that was said.
+    /// `text`: as the user wrote it, for messages; it is kept without the peer id at its end, and past
+    /// [`BOOTSTRAP_TEXT_MAX`] octets it is cut. `addresses`: what it was resolved to. `peer`: who has to be there,
+    /// if that was said.
     #[must_use]
     pub fn new(
         text: &str,
@@ -43,7 +44,8 @@ impl Bootstrap {
         peer: Option<PeerId>,
     ) -> Self {
         let mut kept = String::new();
-        for c in text.chars() {
+        let address = text.split_once("/p2p/").map_or(text, |(address, _)| address);
+        for c in address.chars() {
             if kept.push(c).is_err() {
                 break;
             }
@@ -52,7 +54,7 @@ impl Bootstrap {
         Self { text: kept, addresses, peer, reach: Reach::Waiting }
     }
 
-    /// What the user wrote.
+    /// What the user wrote, without the peer id.
     #[must_use]
     pub fn text(&self) -> &str {
         &self.text
@@ -81,7 +83,11 @@ impl Bootstrap {
 
 impl core::fmt::Display for Bootstrap {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        write!(f, "bootstrap {}: ", self.text)?;
+        write!(f, "bootstrap {}", self.text)?;
+        if let Some(peer) = &self.peer {
+            write!(f, "/p2p/{peer}")?;
+        }
+        f.write_str(": ")?;
         match &self.reach {
             Reach::Waiting => f.write_str("not tried"),
             Reach::Dialled => f.write_str("no answer yet"),

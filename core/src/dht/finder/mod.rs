@@ -31,7 +31,7 @@ use self::search::Search;
 use super::swarm::{Remote, Settings, Slot, Swarm};
 use crate::connection::Identity;
 use crate::identity::{PeerId, SecretKey};
-use crate::limits::{ASSEMBLERS_CLIENT, TX_CLIENT};
+use crate::limits::{ASSEMBLERS_CLIENT, DIALS_CLIENT, RX_SMALL, TX_CLIENT};
 use crate::machine::{ConnectionId, ConnectionInput, ConnectionOutput, Wake};
 use crate::rng::Seed;
 use crate::select::TrustClass;
@@ -45,8 +45,16 @@ const IDLE: Duration = Duration::from_secs(10);
 /// A search that found nothing is done again after this, then after twice as long, and so on to the last.
 const RETRY: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(60));
 
-/// The slots of a client's connections. `RX`: octets of the longest Noise message that is taken.
-pub type ClientSlot<const RX: usize> = Slot<RX, TX_CLIENT, ASSEMBLERS_CLIENT>;
+/// The slots of a client's connections. `RX`: octets of the longest Noise message that is taken; `A`: answers that
+/// may be half received at one time.
+pub type ClientSlot<const RX: usize, const A: usize = ASSEMBLERS_CLIENT> = Slot<RX, TX_CLIENT, A>;
+
+/// The finder of a device: with three slots of their own in `S` it takes 72 KiB. It reads the longest messages of
+/// rust-libp2p; of two answers on one connection that come piece by piece in turn it reads one.
+pub type SmallFinder<S> = Finder<S, RX_SMALL, 14, 1>;
+
+/// The slots of a [`SmallFinder`].
+pub type SmallSlot = ClientSlot<RX_SMALL, 1>;
 
 /// Who judges the records that a search finds.
 pub trait Judge {
@@ -64,10 +72,10 @@ pub trait Judge {
 }
 
 /// The client's part of the DHT; see the module. `S` holds the connections, three of them for a lookup that
-/// waits for nobody; `N`: candidates of each lookup, 16 and up.
+/// waits for nobody; `N`: candidates of each lookup, 9 and up; `RX` and `A` are those of [`ClientSlot`].
 #[derive(Debug)]
-pub struct Finder<S, const RX: usize, const N: usize = 32> {
-    swarm: Swarm<S, RX, TX_CLIENT, ASSEMBLERS_CLIENT>,
+pub struct Finder<S, const RX: usize, const N: usize = 32, const A: usize = ASSEMBLERS_CLIENT> {
+    swarm: Swarm<S, RX, TX_CLIENT, A, DIALS_CLIENT>,
     search: Search<N>,
     /// When to begin a search.
     begin_at: Deadline,
@@ -78,9 +86,9 @@ pub struct Finder<S, const RX: usize, const N: usize = 32> {
     ended: bool,
 }
 
-impl<S, const RX: usize, const N: usize> Finder<S, RX, N>
+impl<S, const RX: usize, const N: usize, const A: usize> Finder<S, RX, N, A>
 where
-    S: AsRef<[ClientSlot<RX>]> + AsMut<[ClientSlot<RX>]>,
+    S: AsRef<[ClientSlot<RX, A>]> + AsMut<[ClientSlot<RX, A>]>,
 {
     /// A finder of what is under the base key of `channel` and `arch`. `seed`: entropy for the identity and the
     /// keys of the handshakes; may be the client's.
@@ -178,7 +186,7 @@ mod sealed {
     #[expect(unnameable_types, reason = "that nobody else can implement it is what it is for")]
     pub trait Sealed {}
     impl Sealed for () {}
-    impl<S, const RX: usize, const N: usize> Sealed for super::Finder<S, RX, N> {}
+    impl<S, const RX: usize, const N: usize, const A: usize> Sealed for super::Finder<S, RX, N, A> {}
 }
 
 impl Wide for () {
@@ -210,9 +218,9 @@ impl Wide for () {
     fn add_stats(&self, _: &mut Stats) {}
 }
 
-impl<S, const RX: usize, const N: usize> Wide for Finder<S, RX, N>
+impl<S, const RX: usize, const N: usize, const A: usize> Wide for Finder<S, RX, N, A>
 where
-    S: AsRef<[ClientSlot<RX>]> + AsMut<[ClientSlot<RX>]>,
+    S: AsRef<[ClientSlot<RX, A>]> + AsMut<[ClientSlot<RX, A>]>,
 {
     const IS_THERE: bool = true;
 
@@ -286,7 +294,7 @@ where
     }
 }
 
-impl<S, const RX: usize, const N: usize> Finder<S, RX, N> {
+impl<S, const RX: usize, const N: usize, const A: usize> Finder<S, RX, N, A> {
     /// After a search that found nothing: notes when the next one begins.
     fn schedule(&mut self, now: Instant) {
         if self.search.counts.accepted > 0 {

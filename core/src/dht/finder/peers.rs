@@ -18,16 +18,20 @@ pub(super) enum Standing {
 
 /// The peers of one search, by 32 bits of a digest: that two are taken for one is as unlikely as harmless.
 #[derive(Debug, Default)]
-pub(super) struct Peers(Vec<(u32, Standing), PEERS_PER_SEARCH, u8>);
+pub(super) struct Peers {
+    digests: Vec<u32, PEERS_PER_SEARCH, u8>,
+    standings: Vec<Standing, PEERS_PER_SEARCH, u8>,
+}
 
 impl Peers {
     pub(super) fn clear(&mut self) {
-        self.0.clear();
+        self.digests.clear();
+        self.standings.clear();
     }
 
     /// Whether this peer may be asked: it was before, or one more may be.
     pub(super) fn may_ask(&self) -> bool {
-        !self.0.is_full()
+        !self.digests.is_full()
     }
 
     pub(super) fn note(&mut self, peer: &PeerId, standing: Standing) {
@@ -42,21 +46,23 @@ impl Peers {
     /// The peer at this address turned out to be `peer`.
     pub(super) fn rename(&mut self, address: SocketAddr, peer: &PeerId) {
         let old = digest_of(address);
-        self.0.retain(|(digest, _)| *digest != old);
-        self.note(peer, Standing::Asked);
+        if let Some(known) = self.digests.iter_mut().find(|known| **known == old) {
+            *known = digest(peer.as_octets());
+        }
     }
 
     pub(super) fn count(&self, at_least: Standing) -> u16 {
-        let count = self.0.iter().filter(|(_, standing)| *standing >= at_least).count();
+        let count = self.standings.iter().filter(|standing| **standing >= at_least).count();
         u16::try_from(count).unwrap_or(u16::MAX)
     }
 
     fn set(&mut self, digest: u32, standing: Standing) {
-        if let Some((_, known)) = self.0.iter_mut().find(|(known, _)| *known == digest) {
+        let at = self.digests.iter().position(|known| *known == digest);
+        if let Some(known) = at.and_then(|at| self.standings.get_mut(at)) {
             *known = standing.max(*known);
-        } else {
-            // Those past the limit are not asked.
-            let _ = self.0.push((digest, standing));
+        } else if self.digests.push(digest).is_ok() {
+            // There is room: they are as many. Those past the limit are not asked.
+            let _ = self.standings.push(standing);
         }
     }
 }

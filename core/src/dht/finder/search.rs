@@ -171,10 +171,10 @@ impl<const N: usize> Search<N> {
     }
 
     /// Asks whoever is to be asked now, and notes when there is nobody left.
-    pub(super) fn drive<S, const RX: usize, const TX: usize, const A: usize>(
+    pub(super) fn drive<S, const RX: usize, const TX: usize, const A: usize, const D: usize>(
         &mut self,
         now: Instant,
-        swarm: &mut Swarm<S, RX, TX, A>,
+        swarm: &mut Swarm<S, RX, TX, A, D>,
         judge: &impl Judge,
     ) where
         S: AsRef<[Slot<RX, TX, A>]> + AsMut<[Slot<RX, TX, A>]>,
@@ -314,10 +314,10 @@ impl<const N: usize> Search<N> {
     }
 
     /// Asks the next bootstrap for value and providers in one flight.
-    fn ask_bootstraps<S, const RX: usize, const TX: usize, const A: usize>(
+    fn ask_bootstraps<S, const RX: usize, const TX: usize, const A: usize, const D: usize>(
         &mut self,
         now: Instant,
-        swarm: &mut Swarm<S, RX, TX, A>,
+        swarm: &mut Swarm<S, RX, TX, A, D>,
     ) where
         S: AsRef<[Slot<RX, TX, A>]> + AsMut<[Slot<RX, TX, A>]>,
     {
@@ -328,8 +328,9 @@ impl<const N: usize> Search<N> {
             let Some(bootstrap) = self.bootstraps.get(at) else { return };
             let target = bootstrap.target();
             let number = u8::try_from(at).ok();
-            let asked = self.ask(now, swarm, &target, What::Value, number);
-            if asked {
+            // Both requests or none.
+            let room = self.asks.capacity().saturating_sub(self.asks.len()) > 1;
+            if room && self.ask(now, swarm, &target, What::Value, number) {
                 self.ask(now, swarm, &target, What::Providers, number);
                 if let Some(bootstrap) = self.bootstraps.get_mut(at) {
                     bootstrap.reach = Reach::Dialled;
@@ -339,10 +340,10 @@ impl<const N: usize> Search<N> {
     }
 
     /// Asks the providers that are known for their own record.
-    fn ask_directs<S, const RX: usize, const TX: usize, const A: usize>(
+    fn ask_directs<S, const RX: usize, const TX: usize, const A: usize, const D: usize>(
         &mut self,
         now: Instant,
-        swarm: &mut Swarm<S, RX, TX, A>,
+        swarm: &mut Swarm<S, RX, TX, A, D>,
     ) where
         S: AsRef<[Slot<RX, TX, A>]> + AsMut<[Slot<RX, TX, A>]>,
     {
@@ -366,10 +367,10 @@ impl<const N: usize> Search<N> {
     }
 
     /// Asks the next peers of a lookup.
-    fn ask_on<S, const RX: usize, const TX: usize, const A: usize>(
+    fn ask_on<S, const RX: usize, const TX: usize, const A: usize, const D: usize>(
         &mut self,
         now: Instant,
-        swarm: &mut Swarm<S, RX, TX, A>,
+        swarm: &mut Swarm<S, RX, TX, A, D>,
         values: bool,
     ) where
         S: AsRef<[Slot<RX, TX, A>]> + AsMut<[Slot<RX, TX, A>]>,
@@ -392,10 +393,10 @@ impl<const N: usize> Search<N> {
     }
 
     /// Asks one peer. `false`: not now.
-    fn ask<S, const RX: usize, const TX: usize, const A: usize>(
+    fn ask<S, const RX: usize, const TX: usize, const A: usize, const D: usize>(
         &mut self,
         now: Instant,
-        swarm: &mut Swarm<S, RX, TX, A>,
+        swarm: &mut Swarm<S, RX, TX, A, D>,
         target: &Target,
         what: What,
         bootstrap: Option<u8>,
@@ -420,10 +421,10 @@ impl<const N: usize> Search<N> {
     }
 
     /// Goes on to what is worth asking when all that was asked is answered.
-    fn next_stage<S, const RX: usize, const TX: usize, const A: usize>(
+    fn next_stage<S, const RX: usize, const TX: usize, const A: usize, const D: usize>(
         &mut self,
         now: Instant,
-        swarm: &mut Swarm<S, RX, TX, A>,
+        swarm: &mut Swarm<S, RX, TX, A, D>,
         judge: &impl Judge,
     ) where
         S: AsRef<[Slot<RX, TX, A>]> + AsMut<[Slot<RX, TX, A>]>,

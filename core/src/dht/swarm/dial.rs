@@ -5,13 +5,12 @@ use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 
 use heapless::{Deque, Vec};
+use sha2::{Digest as _, Sha256};
 
 use super::{Busy, Failure, Tags, Target, Why};
 use crate::connection::Tag;
 use crate::identity::PeerId;
-use crate::limits::{
-    ADDRESSES_PER_PEER, DIALS, DIALS_PER_HOST, DIALS_PER_LISTENER, DIALS_REMEMBERED,
-};
+use crate::limits::{ADDRESSES_PER_PEER, DIALS_PER_HOST, DIALS_PER_LISTENER, DIALS_REMEMBERED};
 use crate::machine::{CloseReason, ConnectionId, Wake};
 use crate::time::Instant;
 use crate::wire::contact::Addresses;
@@ -45,9 +44,10 @@ enum Stage {
 #[derive(Clone, Copy, Debug)]
 struct Attempt {
     id: u32,
-    address: SocketAddr,
+    /// Its number among the peer's addresses.
+    address: u8,
     stage: Stage,
-    room: usize,
+    room: u32,
     deadline: Instant,
 }
 
@@ -55,8 +55,9 @@ struct Attempt {
 #[derive(Debug)]
 struct Dial {
     peer: Option<PeerId>,
-    /// Those that are still worth trying.
     addresses: Addresses,
+    /// Those that failed, one bit each.
+    failed: u8,
     attempts: Vec<Attempt, ADDRESSES_PER_PEER, u8>,
     tags: Tags,
     /// When the next address is tried.
@@ -65,9 +66,15 @@ struct Dial {
 }
 
 impl Dial {
-    fn next_address(&self) -> Option<SocketAddr> {
-        let tried = |address: &SocketAddr| self.attempts.iter().any(|a| a.address == *address);
-        self.addresses.iter().find(|address| !tried(address))
+    /// The next address to try, with its number.
+    fn next_address(&self) -> Option<(u8, SocketAddr)> {
+        let tried = |at: u8| self.attempts.iter().any(|attempt| attempt.address == at);
+        let mut numbered = (0_u8..).zip(self.addresses.iter());
+        numbered.find(|(at, _)| self.failed & bit(*at) == 0 && !tried(*at))
+    }
+
+    fn address_of(&self, attempt: &Attempt) -> Option<SocketAddr> {
+        self.addresses.iter().nth(usize::from(attempt.address))
     }
 
     /// Whether there is a connection: no other address is needed as long as it does well.
@@ -78,10 +85,17 @@ impl Dial {
     fn fail(&mut self, now: Instant, at: usize, why: Why) {
         if at < self.attempts.len() {
             let attempt = self.attempts.swap_remove(at);
-            self.addresses.remove(&attempt.address);
-            self.last = Failure { address: Some(attempt.address), why };
+            self.failed |= bit(attempt.address);
+            self.last = Failure { address: self.address_of(&attempt), why };
             self.next_at = now;
         }
+    }
+}
+
+const fn bit(at: u8) -> u8 {
+    match 1_u8.checked_shl(at as u32) {
+        Some(bit) => bit,
+        None => 0,
     }
 }
 
@@ -101,16 +115,42 @@ pub(super) struct Bound {
     pub(super) tags: Tags,
 }
 
-/// Every dial that is under way.
+/// A dial of late, by 32 bits of a digest of host and port and of the host alone: that two are taken for one is
+/// as unlikely as harmless.
+#[derive(Clone, Copy, Debug)]
+struct Recent {
+    listener: u32,
+    host: u32,
+    at: Instant,
+}
+
+impl Recent {
+    fn new(address: SocketAddr, at: Instant) -> Self {
+        let host = match address.ip() {
+            IpAddr::V4(ip) => ip.to_ipv6_mapped(),
+            IpAddr::V6(ip) => ip,
+        };
+        let mut hash = Sha256::new_with_prefix(host.octets());
+        let of_host = hash.clone();
+        hash.update(address.port().to_be_bytes());
+        let cut = |hash: Sha256| {
+            let digest: [u8; 32] = hash.finalize().into();
+            u32::from_be_bytes(*digest.first_chunk().unwrap_or(&[0; 4]))
+        };
+        Self { listener: cut(hash), host: cut(of_host), at }
+    }
+}
+
+/// Every dial that is under way, `D` at most.
 #[derive(Debug)]
-pub(super) struct Dials {
-    table: Vec<Dial, DIALS, u8>,
+pub(super) struct Dials<const D: usize> {
+    table: Vec<Dial, D, u8>,
     /// Dials of late: of each host only so many in a second.
-    recent: Deque<(SocketAddr, Instant), DIALS_REMEMBERED>,
+    recent: Deque<Recent, DIALS_REMEMBERED>,
     next_id: u32,
 }
 
-impl Dials {
+impl<const D: usize> Dials<D> {
     pub(super) const fn new() -> Self {
         Self { table: Vec::new(), recent: Deque::new(), next_id: 0 }
     }
@@ -140,6 +180,7 @@ impl Dials {
         let dial = Dial {
             peer: target.peer,
             addresses: target.addresses,
+            failed: 0,
             attempts: Vec::new(),
             tags: core::iter::once(tag).collect(),
             next_at: now,
@@ -177,7 +218,7 @@ impl Dials {
         if let Some((at, dial)) = self.find(id)
             && let Some(attempt) = dial.attempts.get_mut(at)
         {
-            attempt.room = room;
+            attempt.room = u32::try_from(room).unwrap_or(u32::MAX);
         }
     }
 
@@ -193,7 +234,9 @@ impl Dials {
         let (at, dial) = self.find(id)?;
         let attempt = dial.attempts.get_mut(at)?;
         attempt.stage = Stage::Bound;
-        let (address, room) = (attempt.address, attempt.room);
+        let attempt = *attempt;
+        let address = dial.address_of(&attempt)?;
+        let room = usize::try_from(attempt.room).unwrap_or(usize::MAX);
         Some(Bound { peer: dial.peer, address, room, tags: dial.tags.clone() })
     }
 
@@ -239,10 +282,12 @@ impl Dials {
 
     /// The next address that the driver has to connect to.
     pub(super) fn poll_connect(&mut self) -> Option<(ConnectionId, SocketAddr)> {
-        let mut attempts = self.table.iter_mut().flat_map(|dial| dial.attempts.iter_mut());
-        let attempt = attempts.find(|attempt| attempt.stage == Stage::Wanted)?;
-        attempt.stage = Stage::Connecting;
-        Some((ConnectionId::Dialed(attempt.id), attempt.address))
+        self.table.iter_mut().find_map(|dial| {
+            let attempt = dial.attempts.iter_mut().find(|a| a.stage == Stage::Wanted)?;
+            attempt.stage = Stage::Connecting;
+            let attempt = *attempt;
+            Some((ConnectionId::Dialed(attempt.id), dial.address_of(&attempt)?))
+        })
     }
 
     /// When to poll again.
@@ -292,16 +337,17 @@ impl Dials {
         }
         let Some(dial) = self.table.get(at) else { return };
         let due = dial.next_at <= now && !dial.is_connected() && !dial.attempts.is_full();
-        let Some(address) = dial.next_address().filter(|_| due) else { return };
-        let free_at = self.free_at(now, address);
+        let Some((number, address)) = dial.next_address().filter(|_| due) else { return };
+        let recent = Recent::new(address, now);
+        let free_at = self.free_at(now, &recent);
         let id = self.next_id;
         let Some(dial) = self.table.get_mut(at) else { return };
         if let Some(at) = free_at {
             dial.next_at = at;
             return;
         }
-        let attempt =
-            Attempt { id, address, stage: Stage::Wanted, room: 0, deadline: now + CONNECT };
+        let deadline = now + CONNECT;
+        let attempt = Attempt { id, address: number, stage: Stage::Wanted, room: 0, deadline };
         // There is room: it was looked at.
         let _ = dial.attempts.push(attempt);
         dial.next_at = now + STAGGER;
@@ -310,26 +356,26 @@ impl Dials {
             self.recent.pop_front();
         }
         // There is room: some was made.
-        let _ = self.recent.push_back((address, now));
+        let _ = self.recent.push_back(recent);
     }
 
     /// Whether one more address may be tried at the same time.
     fn has_room(&self) -> bool {
         let attempts = self.table.iter().flat_map(|dial| dial.attempts.iter());
         let under_way = attempts.filter(|a| matches!(a.stage, Stage::Wanted | Stage::Connecting));
-        under_way.count() < DIALS
+        under_way.count() < D
     }
 
     /// When this address may be dialled, if not now.
-    fn free_at(&self, now: Instant, address: SocketAddr) -> Option<Instant> {
-        let of = |is_it: &dyn Fn(&SocketAddr) -> bool, most: usize| {
-            let is_late = |(a, at): &&(SocketAddr, Instant)| is_it(a) && now.since(*at) < RATE;
-            let many = self.recent.iter().filter(is_late).count() >= most;
-            let oldest = self.recent.iter().filter(is_late).map(|(_, at)| *at + RATE).min();
+    fn free_at(&self, now: Instant, new: &Recent) -> Option<Instant> {
+        let of = |is_it: &dyn Fn(&Recent) -> bool, most: usize| {
+            let counts = |recent: &&Recent| is_it(recent) && now.since(recent.at) < RATE;
+            let many = self.recent.iter().filter(counts).count() >= most;
+            let oldest = self.recent.iter().filter(counts).map(|recent| recent.at + RATE).min();
             oldest.filter(|_| many)
         };
-        let ip: IpAddr = address.ip();
-        of(&|a| *a == address, DIALS_PER_LISTENER).max(of(&|a| a.ip() == ip, DIALS_PER_HOST))
+        let listener = of(&|recent| recent.listener == new.listener, DIALS_PER_LISTENER);
+        listener.max(of(&|recent| recent.host == new.host, DIALS_PER_HOST))
     }
 }
 

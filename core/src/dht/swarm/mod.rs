@@ -159,14 +159,14 @@ pub struct Settings {
 
 /// Connections to many peers, in slots that the caller gives; see the module.
 ///
-/// `RX`, `TX` and `A` are those of [`connection::Connection`].
+/// `RX`, `TX` and `A` are those of [`connection::Connection`]; `D`: peers that are dialled at one time.
 #[derive(Debug)]
-pub struct Swarm<S, const RX: usize, const TX: usize, const A: usize> {
+pub struct Swarm<S, const RX: usize, const TX: usize, const A: usize, const D: usize = DIALS> {
     slots: S,
     identity: Identity,
     seed: Seed,
     settings: Settings,
-    dials: Dials,
+    dials: Dials<D>,
     /// To be closed: connections whose slot was needed, and those that were refused.
     closing: Vec<ConnectionId, CLOSING, u8>,
     /// Ephemeral keys drawn so far.
@@ -177,7 +177,7 @@ pub struct Swarm<S, const RX: usize, const TX: usize, const A: usize> {
     stats: Stats,
 }
 
-impl<S, const RX: usize, const TX: usize, const A: usize> Swarm<S, RX, TX, A>
+impl<S, const RX: usize, const TX: usize, const A: usize, const D: usize> Swarm<S, RX, TX, A, D>
 where
     S: AsRef<[Slot<RX, TX, A>]> + AsMut<[Slot<RX, TX, A>]>,
 {
@@ -225,7 +225,7 @@ where
     pub fn has_room(&self) -> bool {
         let slots = self.slots.as_ref().iter();
         let free = slots.filter(|slot| slot.is_free()).count();
-        self.dials.unbound() < free.saturating_add(DIALS_AHEAD).min(DIALS)
+        self.dials.unbound() < free.saturating_add(DIALS_AHEAD).min(D)
     }
 
     /// Asks a peer: on a connection that there is, or by dialling it. The request is taken from the owner in
@@ -251,9 +251,10 @@ where
     pub fn stop(&mut self) {
         self.dials.clear(|id| push(&mut self.closing, id));
         for slot in self.slots.as_mut() {
-            if let Some(link) = slot.link.take() {
-                push(&mut self.closing, link.id);
-                slot.connection.reset();
+            slot.connection.reset();
+            if let Some(link) = &mut slot.link {
+                link.phase = Phase::Cut;
+                link.told = true;
             }
         }
     }
@@ -313,10 +314,7 @@ where
                 continue;
             }
             if slot.is_closing() {
-                if let Some(link) = &slot.link {
-                    push(&mut self.closing, link.id);
-                }
-                self.vacate(now, at, End::Ours, owner);
+                slot.cut();
             } else {
                 let (connection, mut relay) =
                     slot.split(now, &self.settings, &mut self.stats, owner);
@@ -388,7 +386,7 @@ where
                 slot.spend(len);
                 return Some((id, ConnectionOutput::Send { len }));
             }
-            if slot.is_closing() && room > 0 {
+            if slot.is_closing() && (room > 0 || slot.is_cut()) {
                 self.vacate(self.now, at, End::Ours, owner);
                 return Some((id, ConnectionOutput::Close));
             }

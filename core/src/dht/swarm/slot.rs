@@ -29,6 +29,8 @@ pub(super) enum Phase {
     Open,
     /// What was said is sent, at the latest until then, and it is closed.
     Closing(Instant),
+    /// It is closed.
+    Cut,
 }
 
 /// What is noted of a connection.
@@ -75,7 +77,7 @@ impl Link {
     }
 
     pub(super) const fn is_closing(&self) -> bool {
-        matches!(self.phase, Phase::Closing(_))
+        matches!(self.phase, Phase::Closing(_) | Phase::Cut)
     }
 
     pub(super) const fn is_inbound(&self) -> bool {
@@ -137,6 +139,18 @@ impl<const RX: usize, const TX: usize, const A: usize> Slot<RX, TX, A> {
         }
     }
 
+    /// It is closed whatever was to be said.
+    pub(super) fn cut(&mut self) {
+        if let Some(link) = &mut self.link {
+            link.phase = Phase::Cut;
+            self.connection.reset();
+        }
+    }
+
+    pub(super) fn is_cut(&self) -> bool {
+        self.link.as_ref().is_some_and(|link| link.phase == Phase::Cut)
+    }
+
     pub(super) fn is_closing(&self) -> bool {
         self.link.as_ref().is_some_and(Link::is_closing)
     }
@@ -151,7 +165,7 @@ impl<const RX: usize, const TX: usize, const A: usize> Slot<RX, TX, A> {
     /// When it is closed if nothing happens: an idle one, and one that does not take our last words.
     pub(super) fn closes_at(&self, idle: Duration) -> Option<Instant> {
         match self.link.as_ref()?.phase {
-            Phase::Handshake => None,
+            Phase::Handshake | Phase::Cut => None,
             Phase::Open => self.idle_since().map(|since| since + idle),
             Phase::Closing(until) => Some(until),
         }
