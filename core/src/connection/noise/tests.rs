@@ -1,3 +1,5 @@
+//! The handshake against vectors, recorded connections and forged messages.
+
 use super::*;
 use std::string::ToString as _;
 use std::vec::Vec;

@@ -1,3 +1,5 @@
+//! Two connections joined by buffers: requests and answers, at every cut.
+
 use super::*;
 
 const PHASE: Dial = Dial { expected: None, prefer: Some(KadProtocol::Phase) };

@@ -1,3 +1,5 @@
+//! What a connection costs, and what it lets the other side take.
+
 use super::*;
 use crate::limits::{RX_FULL, TX_CLIENT};
 

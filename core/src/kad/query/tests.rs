@@ -1,3 +1,5 @@
+//! Lookups: order, paths, ends and limits.
+
 use super::*;
 use core::net::SocketAddr;
 

@@ -1,3 +1,5 @@
+//! Stores: quotas, expiry, and which record is answered.
+
 use super::*;
 use crate::identity::{PeerId, SecretKey};
 use crate::kad::Contact;

@@ -1,3 +1,5 @@
+//! The routing table: order, eviction, diversity, and beside a plain list.
+
 use super::*;
 use crate::rng::Seed;
 use core::cmp::Reverse;

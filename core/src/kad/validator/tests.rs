@@ -1,3 +1,5 @@
+//! What is stored and what is refused.
+
 use super::*;
 use crate::identity::SecretKey;
 use crate::wire::record::{Advert, Arch, Channel, Field, Version};

@@ -19,7 +19,7 @@ const BACKLOG: i32 = 128;
 pub(super) enum Accept {
     /// A connection and where it comes from.
     Connection(TcpStream, SocketAddr),
-    /// Nothing for now; the bell rings.
+    /// Nobody waits; the bell rings.
     Nothing,
     /// The system has no room for another connection.
     NoRoom(io::Error),
