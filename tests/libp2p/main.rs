@@ -2,4 +2,6 @@
 //! py-libp2p and go-libp2p. A stack that cannot be installed is a failure that says what to do.
 #![forbid(unsafe_code)]
 
+mod large;
+mod matrix;
 mod stock;

@@ -154,6 +154,16 @@ class Daemon:
         async with self.asked(request) as message:
             return checked(await message())
 
+    async def identify(self, process):
+        """Its peer id and addresses, once it listens."""
+        while True:
+            try:
+                return fields((await self.ask(field(1, IDENTIFY)))[4][0])
+            except OSError:
+                if process.returncode is not None:
+                    raise
+                await asyncio.sleep(0.02)
+
     async def dht(self, kind, values=0, **octets):
         """A DHT request; its one answer, or as many as there are up to `values`."""
         numbers = {"cid": 3, "key": 4, "value": 5}
@@ -243,12 +253,10 @@ async def run(options, directory):
     streams = {"stdin": asyncio.subprocess.DEVNULL, "stdout": sys.stderr}
     process = await asyncio.create_subprocess_exec(P2PD, *arguments, **streams)
     try:
-        while not os.path.exists(socket) and process.returncode is None:
-            await asyncio.sleep(0.02)
         daemon = Daemon(socket)
+        told = await daemon.identify(process)
         for address in options.bootstrap:
             await daemon.dial(address)
-        told = fields((await daemon.ask(field(1, IDENTIFY)))[4][0])
         peer = base58(told[1][0])
         line(event="ready", peer=peer, address=f"{address_text(told[2][0])}/p2p/{peer}")
         watching = asyncio.create_task(daemon.watch())

@@ -2,15 +2,17 @@
 // validator and a selector for `/phase` keys (it refuses other keys without one) and private addresses kept.
 //
 // Options, commands and lines are those of `rust-libp2p/node/main.rs`; `--no-identify` and `--idle` do not exist,
-// keys of `provide`, `providers` and `held` are multihashes (`1220` and 32 octets).
+// keys of `provide` and `providers` are multihashes (`1220` and 32 octets), there is no `held`, and `ping PEER` pings.
 import "./polyfill.mjs";
 import { createInterface } from "node:readline";
+import { setTimeout } from "node:timers/promises";
 import { parseArgs } from "node:util";
 import { noise } from "@chainsafe/libp2p-noise";
 import { yamux } from "@chainsafe/libp2p-yamux";
 import { generateKeyPairFromSeed } from "@libp2p/crypto/keys";
 import { identify } from "@libp2p/identify";
 import { kadDHT, passthroughMapper } from "@libp2p/kad-dht";
+import { peerIdFromString } from "@libp2p/peer-id";
 import { ping } from "@libp2p/ping";
 import { Libp2pRecord } from "@libp2p/record";
 import { tcp } from "@libp2p/tcp";
@@ -133,7 +135,17 @@ const commands = {
     gather(dht.getClosestPeers(octets(key)), (event) =>
       event.name === "FINAL_PEER" ? [event.peer.id.toString()] : [],
     ),
-  ping: async (address) => ({ micros: 1000 * (await node.services.ping.ping(multiaddr(address))) }),
+  ping: async (peer) => {
+    // One ping at a time is allowed, and the library pings by itself.
+    for (let tries = 1; ; tries++) {
+      try {
+        return { micros: 1000 * (await node.services.ping.ping(peerIdFromString(peer))) };
+      } catch (error) {
+        if (error.name !== "TooManyOutboundProtocolStreamsError" || tries === 20) throw error;
+        await setTimeout(200);
+      }
+    }
+  },
   peers: async () => ({
     peers: Object.fromEntries([...dht.routingTable.kb.toIterable()].map(({ peerId }) => [peerId.toString(), []])),
   }),

@@ -2,7 +2,7 @@
 validator for `/phase` keys that prefers the newest record (it resets a second PUT without one).
 
 Options, commands and lines are those of `rust-libp2p/node/main.rs`; `--no-identify` and `--idle` do not exist,
-and `put` and `provide` do not tell who stored.
+and `put` and `provide` do not tell who stored. `ping PEER` pings, `protocols PEER` tells what identify told.
 """
 
 import argparse
@@ -83,6 +83,9 @@ class Node:
     async def ping(self, peer):
         micros = await PingService(self.host).ping(ID.from_string(peer))
         return {"micros": micros[0]}
+
+    async def protocols(self, peer):
+        return {"found": self.host.get_peerstore().get_protocols(ID.from_string(peer))}
 
     async def bootstrap(self):
         await self.dht.refresh_routing_table()

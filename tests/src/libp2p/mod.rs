@@ -4,6 +4,10 @@
 //! and print the same lines (described in `rust-libp2p/node/main.rs`). A [`Node`] runs in a network
 //! namespace and ends when it is dropped.
 
+pub mod link;
+pub mod listener;
+pub mod shelf;
+
 use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
 use std::process::Command;
@@ -34,13 +38,13 @@ pub enum Stack {
 
 /// How a node is started.
 #[derive(Clone, Debug)]
-pub struct Plan<'a> {
+pub struct Plan {
     /// The identity is the Ed25519 key of 32 such octets.
     pub seed: u8,
     /// The TCP port.
     pub port: u16,
     /// Multiaddrs with `/p2p/ID` of the nodes to join.
-    pub bootstraps: Vec<&'a str>,
+    pub bootstraps: Vec<String>,
     /// Whether identify runs; only rust-libp2p can be without.
     pub identify: bool,
     /// Whether requests are served.
@@ -51,14 +55,14 @@ pub struct Plan<'a> {
     pub fast: bool,
 }
 
-impl<'a> Plan<'a> {
+impl Plan {
     /// A server with identify and the library's own idle time, on port 4000 + `seed`.
     #[must_use]
-    pub fn server(seed: u8, bootstraps: &[&'a str]) -> Self {
+    pub fn server(seed: u8, bootstraps: &[&str]) -> Self {
         Self {
             seed,
             port: 4000 + u16::from(seed),
-            bootstraps: bootstraps.to_vec(),
+            bootstraps: bootstraps.iter().map(|one| (*one).to_owned()).collect(),
             identify: true,
             server: true,
             idle: None,
@@ -157,7 +161,7 @@ impl Node {
     ///
     /// # Errors
     /// As [`Node::start_at`].
-    pub fn start(stack: Stack, host: &Host, plan: &Plan<'_>) -> Result<Self, Error> {
+    pub fn start(stack: Stack, host: &Host, plan: &Plan) -> Result<Self, Error> {
         Self::start_at(stack, &host.namespace, host.ipv4.into(), plan)
     }
 
@@ -170,7 +174,7 @@ impl Node {
         stack: Stack,
         namespace: &Namespace,
         address: IpAddr,
-        plan: &Plan<'_>,
+        plan: &Plan,
     ) -> Result<Self, Error> {
         if plan.fast {
             install_fast()?
@@ -187,7 +191,7 @@ impl Node {
         stack: Stack,
         namespace: &Namespace,
         address: IpAddr,
-        plan: &Plan<'_>,
+        plan: &Plan,
     ) -> Result<Self, Error> {
         let mut command = stack.program(namespace, plan.fast);
         let socket = SocketAddr::new(address, plan.port);
@@ -435,7 +439,8 @@ pub fn multiaddr(socket: SocketAddr) -> String {
 }
 
 /// Lower-case hexadecimal digits.
-fn hex(octets: &[u8]) -> String {
+#[must_use]
+pub fn hex(octets: &[u8]) -> String {
     octets.iter().fold(String::new(), |mut text, octet| {
         // Writing into a String cannot fail.
         let _ = write!(text, "{octet:02x}");
