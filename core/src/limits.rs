@@ -330,3 +330,6 @@ pub const DHT_EVENTS: usize = 32;
 
 /// Signers that a DHT node prefers in its store.
 pub const TRUSTED: usize = 16;
+
+/// Addresses of a host that are looked at to tell where it can be reached.
+pub const HOST_ADDRESSES: usize = 32;

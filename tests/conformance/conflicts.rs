@@ -127,6 +127,7 @@ fn c3_instances_get_a_number_in_parentheses_and_hosts_one_after_a_hyphen() {
         | Event::Announced { .. }
         | Event::Conflict(_)
         | Event::NoName(_)
+        | Event::Dht(_)
         | Event::Stopped => None,
     });
     let renamed: Vec<_> = renamed.collect();

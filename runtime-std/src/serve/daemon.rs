@@ -214,6 +214,7 @@ impl Daemon {
                 "{} and every name like it is claimed by another host; trying on",
                 describe(&name)
             ),
+            Event::Dht(event) => tracing::info!("dht: {event:?}"),
             Event::Stopped => return Turn::Stop,
         }
         Turn::GoOn

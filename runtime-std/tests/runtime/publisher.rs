@@ -188,7 +188,10 @@ impl Publisher {
                         }
                         Event::Announced { .. } => drop(waiting.take().map(|tx| tx.send(()))),
                         Event::Stopped => drop(stopping.take().map(|tx| tx.send(()))),
-                        Event::Conflict(_) | Event::Renamed(_) | Event::NoName(_) => {}
+                        Event::Conflict(_)
+                        | Event::Renamed(_)
+                        | Event::NoName(_)
+                        | Event::Dht(_) => {}
                     },
                     command = commands.recv() => match command {
                         Some(Command::Publish(version, done)) => {

@@ -167,8 +167,11 @@ impl<S: Storage> Server<S> {
 
 /// What a provider needs of the DHT: [`Server`] has it, and `()` for a provider on the LAN only.
 pub trait Dht: sealed::Sealed {
-    /// Whether there is one.
-    const IS_THERE: bool;
+    /// A place for what is kept beside a node; there is none where there is no node.
+    type Place<T: core::fmt::Debug>: AsRef<[T]> + AsMut<[T]> + core::fmt::Debug;
+
+    /// Puts something into its place.
+    fn place<T: core::fmt::Debug>(beside: T) -> Self::Place<T>;
 
     /// Something happened to a connection.
     fn handle_connection(&mut self, now: Instant, id: ConnectionId, input: ConnectionInput<'_>);
@@ -215,7 +218,10 @@ mod sealed {
 }
 
 impl Dht for () {
-    const IS_THERE: bool = false;
+    type Place<T: core::fmt::Debug> = [T; 0];
+    fn place<T: core::fmt::Debug>(_: T) -> [T; 0] {
+        []
+    }
     fn handle_connection(&mut self, _: Instant, _: ConnectionId, _: ConnectionInput<'_>) {}
     fn handle_timeout(&mut self, _: Instant) {}
     fn next_wake(&self) -> Option<Wake> {
@@ -239,7 +245,11 @@ impl Dht for () {
 }
 
 impl<S: Storage> Dht for Server<S> {
-    const IS_THERE: bool = true;
+    type Place<T: core::fmt::Debug> = [T; 1];
+
+    fn place<T: core::fmt::Debug>(beside: T) -> [T; 1] {
+        [beside]
+    }
 
     fn handle_connection(&mut self, now: Instant, id: ConnectionId, input: ConnectionInput<'_>) {
         self.swarm.handle_connection(now, id, input, &mut self.node);
