@@ -58,7 +58,7 @@ impl Sub<Duration> for Instant {
 }
 
 /// An instant or none in eight octets, for tables of many.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Deadline(Instant);
 
 impl Deadline {

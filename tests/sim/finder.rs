@@ -14,7 +14,7 @@ use phase_core::machine::{
     TransmitBuffer,
 };
 use phase_core::time::{Instant, UnixTime};
-use phase_core::wire::contact::Contact;
+use phase_core::wire::contact::{Addresses, Contact};
 use phase_core::wire::record::{Advert, AdvertKey, Version};
 use phase_core::wire::url::Url;
 use phase_tests::harness::{
@@ -561,4 +561,88 @@ fn all_carriers_ask_to_the_end_and_list_every_provider() {
     assert!(net.run_until(secs(10), |net| is_searched(net, client)));
     let machine = net.machine_of::<WideClient>(client);
     assert_eq!(machine.candidates().filter(|c| c.is_accepted()).count(), 6);
+}
+
+#[test]
+fn peers_that_accept_and_say_nothing_do_not_hold_up_the_others() {
+    let mut net = network(21);
+    add_peer(&mut net, 1, |peer| peer.book.closer = (2..=12).map(contact).collect());
+    for number in 2..=11 {
+        net.machine(Babbler::new(b""), &[ip(number)], Door::Open(PORT));
+    }
+    add_peer(&mut net, 12, |peer| {
+        peer.book.records.insert(base_key().octets().to_vec(), record(7, |_| {}));
+    });
+    let client = add_client(&mut net, config(&[7]), &[bootstrap(1)]);
+    assert!(net.run_until(secs(10), |net| accepted_at(net, client).is_some()));
+}
+
+#[test]
+fn false_addresses_of_a_provider_do_not_hide_it() {
+    let mut net = network(22);
+    // The first answer names the provider at the addresses of others, the second one where it is.
+    let lies: Addresses = (100..104).map(address).collect();
+    add_peer(&mut net, 1, |peer| {
+        let named = vec![Contact { peer: self::peer(7), addresses: lies }];
+        peer.book.providers.insert(base_key().provider_key().to_vec(), named);
+        peer.book.closer = vec![contact(2)];
+    });
+    let slow = add_peer(&mut net, 2, |peer| {
+        peer.book.providers.insert(base_key().provider_key().to_vec(), vec![contact(7)]);
+    });
+    net.set_distance(slow, millis(150));
+    for number in 100..104 {
+        add_peer(&mut net, number, |_| {});
+    }
+    add_peer(&mut net, 7, |peer| {
+        peer.book.records.insert(base_key().octets().to_vec(), record(7, |_| {}));
+    });
+    let client = add_client(&mut net, config(&[7]), &[bootstrap(1)]);
+    assert!(net.run_until(secs(10), |net| accepted_at(net, client).is_some()));
+}
+
+#[test]
+fn without_bootstraps_a_client_waits_for_one() {
+    let mut net = network(23);
+    add_peer(&mut net, 1, |peer| {
+        peer.book.records.insert(base_key().octets().to_vec(), record(7, |_| {}));
+    });
+    let client = add_client(&mut net, config(&[7]), &[]);
+    net.run(secs(5));
+    assert!(!is_searched(&net, client));
+    let nothing = net.machine_of::<WideClient>(client).dht().report().nothing();
+    assert_eq!(nothing, Some(Nothing::NoBootstrap));
+    net.with_machine(client, |now, machine: &mut WideClient| {
+        machine.dht_mut().add_bootstrap(now, bootstrap(1)).unwrap();
+        machine.handle_input(now, Input::Timeout);
+    });
+    assert!(net.run_until(ROUND_TRIP * 3, |net| accepted_at(net, client).is_some()));
+}
+
+#[test]
+fn the_report_has_a_line_for_each_step_and_a_last_one_that_says_why() {
+    let mut net = network(24);
+    let refuses = add_peer(&mut net, 1, |_| {});
+    net.set_door(refuses, Door::Refuses);
+    add_peer(&mut net, 2, |peer| {
+        peer.book.closer = vec![contact(3)];
+        peer.book.providers.insert(base_key().provider_key().to_vec(), vec![contact(66)]);
+    });
+    add_peer(&mut net, 3, |peer| peer.book.manner = Manner::Resets);
+    let named = format!("/ip4/203.0.113.2/tcp/4001/p2p/{}", peer(2));
+    let named = Bootstrap::new(&named, [address(2)], Some(peer(2)));
+    let client = add_client(&mut net, config(&[7]), &[bootstrap(1), named]);
+    assert!(net.run_until(secs(10), |net| is_searched(net, client)));
+    let report = net.machine_of::<WideClient>(client).dht().report().to_string();
+    let (two, three) = (peer(2), peer(3));
+    let expected = format!(
+        "bootstrap /ip4/203.0.113.1/tcp/4001: 203.0.113.1:4001: connection refused\n\
+         bootstrap /ip4/203.0.113.2/tcp/4001/p2p/{two}: {two} answered\n\
+         asked 3 peers: 1 answered, 2 did not\n\
+         the last one that did not: {three} 203.0.113.3:4001: the remote refused the request\n\
+         1 providers named, 0 asked for their own record\n\
+         0 records, 0 accepted\n\
+         no peer has a record; check channel and architecture, and that a provider publishes into this DHT"
+    );
+    assert_eq!(report, expected);
 }

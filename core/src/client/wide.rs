@@ -75,10 +75,12 @@ impl<F: Wide> Client<F> {
         self.steer(now);
         let Self { dht, jury, querier, .. } = self;
         dht.handle_timeout(now, &mut Bench { jury, querier });
-        if dht.take_ended() {
+        if let Some(found) = dht.take_ended() {
             self.course.ended = true;
             self.course.tried = true;
-            self.ask_again(now);
+            if found {
+                self.ask_again(now);
+            }
         }
     }
 

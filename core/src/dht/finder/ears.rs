@@ -54,8 +54,13 @@ impl<J: Judge, const N: usize> Ears<'_, J, N> {
         }
     }
 
-    fn record(&mut self, now: Instant, remote: &Remote, value: &[u8]) {
-        if self.search.may_judge() {
+    /// A record: one of each answer is read, and only so many of all; of those by trusted peers, all.
+    fn record(&mut self, now: Instant, tag: Tag, remote: &Remote, value: &[u8]) {
+        let had_record = |ask: &mut Ask| core::mem::replace(&mut ask.had_record, true);
+        if self.find(tag).is_none_or(had_record) {
+            return;
+        }
+        if self.search.may_judge() || self.judge.is_pinned(&remote.peer) {
             let class: Option<TrustClass> = self.judge.record(now, remote, value);
             self.search.note_record(now, class);
         }
@@ -93,7 +98,7 @@ impl<J: Judge, const N: usize> Owner for Ears<'_, J, N> {
     fn part(&mut self, now: Instant, tag: Tag, remote: &Remote, part: Part<'_>) {
         let Some(ask) = self.find(tag).copied() else { return };
         match part {
-            Part::Record(record) => self.record(now, remote, record.value),
+            Part::Record(record) => self.record(now, tag, remote, record.value),
             Part::Oversized => {
                 self.search.counts.oversized = self.search.counts.oversized.saturating_add(1);
             }
@@ -119,6 +124,9 @@ impl<J: Judge, const N: usize> Owner for Ears<'_, J, N> {
             self.search.last_failure = Some((ask.peer, *failure));
         }
         if let Some(peer) = ask.peer {
+            if ask.what == What::Own {
+                self.search.note_direct_failed(&peer);
+            }
             self.search.peers.note(&peer, Standing::Failed);
             if let Some(lookup) = self.search.lookup(ask.what) {
                 lookup.failed(&peer);

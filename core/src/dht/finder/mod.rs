@@ -110,7 +110,8 @@ where
         }
     }
 
-    /// Adds a peer to begin with; the search under way turns to it too.
+    /// Adds a peer to begin with: the search under way turns to it too, and one that waits for its time begins. Feed
+    /// [`crate::machine::Input::Timeout`] after that.
     ///
     /// # Errors
     /// [`Full`] when there are [`crate::limits::BOOTSTRAPS`] already.
@@ -120,6 +121,9 @@ where
         }
         self.search.bootstraps.push(bootstrap).map_err(|_| Full)?;
         self.search.hurry(now);
+        if self.begin_at != Deadline::NONE {
+            self.begin_at = self.begin_at.min(Deadline::new(now));
+        }
         Ok(())
     }
 
@@ -175,8 +179,8 @@ pub trait Wide: sealed::Sealed {
         judge: &mut J,
     ) -> Option<(ConnectionId, ConnectionOutput)>;
 
-    /// Whether a search has ended since this was asked last.
-    fn take_ended(&mut self) -> bool;
+    /// Whether a search has ended since this was asked last, and if so whether it found anything.
+    fn take_ended(&mut self) -> Option<bool>;
 
     /// Adds the counters.
     fn add_stats(&self, stats: &mut Stats);
@@ -212,8 +216,8 @@ impl Wide for () {
     ) -> Option<(ConnectionId, ConnectionOutput)> {
         None
     }
-    fn take_ended(&mut self) -> bool {
-        false
+    fn take_ended(&mut self) -> Option<bool> {
+        None
     }
     fn add_stats(&self, _: &mut Stats) {}
 }
@@ -249,7 +253,8 @@ where
     }
 
     fn handle_timeout<J: Judge>(&mut self, now: Instant, judge: &mut J) {
-        if self.begin_at.is_due(now) {
+        // Without anybody to begin with, a search waits for the first bootstrap.
+        if self.begin_at.is_due(now) && !self.search.bootstraps.is_empty() {
             self.begin_at = Deadline::NONE;
             count!(self.swarm.stats_mut(), searches);
             self.search.begin(now, self.exhaustive);
@@ -272,7 +277,8 @@ where
     }
 
     fn next_wake(&self) -> Option<Wake> {
-        let begin = self.begin_at.get().map(|at| Wake { at, why: "to search the dht" });
+        let begin = self.begin_at.get().filter(|_| !self.search.bootstraps.is_empty());
+        let begin = begin.map(|at| Wake { at, why: "to search the dht" });
         let wake = Wake::earliest(begin, self.search.next_wake());
         Wake::earliest(wake, self.swarm.next_wake())
     }
@@ -285,8 +291,8 @@ where
         self.swarm.poll_output(buf, &mut Ears { search: &mut self.search, judge })
     }
 
-    fn take_ended(&mut self) -> bool {
-        core::mem::take(&mut self.ended)
+    fn take_ended(&mut self) -> Option<bool> {
+        core::mem::take(&mut self.ended).then_some(self.search.counts.accepted > 0)
     }
 
     fn add_stats(&self, stats: &mut Stats) {

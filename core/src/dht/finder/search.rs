@@ -20,6 +20,7 @@ use crate::limits::{
 use crate::machine::Wake;
 use crate::select::TrustClass;
 use crate::time::{Deadline, Instant};
+use crate::wire::contact::Addresses;
 use crate::wire::peer_id;
 use crate::wire::record::{AdvertKey, KEY_MAX};
 use crate::wire::url::AddressClass;
@@ -36,6 +37,9 @@ const RESPONDERS: u16 = 3;
 
 /// After this long without an answer another peer is asked beside.
 const SLOW: Duration = Duration::from_secs(1);
+
+/// How often a provider is asked at new addresses: others may tell false ones.
+const DIRECT_ROUNDS: u8 = 3;
 
 /// Peers that are asked for the providers under the raw key.
 const RAW_ASKS: usize = 3;
@@ -63,6 +67,8 @@ pub(super) struct Ask {
     pub(super) peer: Option<PeerId>,
     /// Of this bootstrap.
     pub(super) bootstrap: Option<u8>,
+    /// It brought a record.
+    pub(super) had_record: bool,
     slow_at: Deadline,
 }
 
@@ -84,7 +90,21 @@ pub(super) enum Stage {
 #[derive(Clone, Debug)]
 struct Direct {
     contact: Contact,
-    asked: bool,
+    /// Of its addresses, those in front that are being tried or were; `None`: it was not asked yet.
+    tried: Option<u8>,
+    /// It was asked, and could not be reached.
+    failed: bool,
+    /// How often it was asked.
+    rounds: u8,
+}
+
+impl Direct {
+    /// Whether there is a new way to it.
+    fn is_to_be_asked(&self) -> bool {
+        let untried = usize::from(self.tried.unwrap_or(0)) < self.contact.addresses.count();
+        let may = self.rounds < DIRECT_ROUNDS;
+        untried && may && (self.tried.is_none() || self.failed)
+    }
 }
 
 /// One search. `N`: candidates of each lookup.
@@ -240,11 +260,29 @@ impl<const N: usize> Search<N> {
             return;
         }
         let known = self.directs.iter_mut().find(|one| one.contact.peer == contact.peer);
-        if let Some(direct) = known {
-            contact.addresses.iter().for_each(|address| direct.contact.addresses.add(address));
-        } else {
+        let Some(known) = known else {
+            let contact = contact.clone();
             // Those past the limit are reached by the next search, if these come to nothing.
-            let _ = self.directs.push(Direct { contact: contact.clone(), asked: false });
+            let _ = self.directs.push(Direct { contact, tried: None, failed: false, rounds: 0 });
+            return;
+        };
+        let old = known.contact.addresses;
+        contact.addresses.iter().for_each(|address| known.contact.addresses.add(address));
+        if known.failed && known.contact.addresses == old {
+            // There is no room: what was tried in vain gives way.
+            let new = contact.addresses.iter().filter(|address| !old.contains(address));
+            let new: Addresses = new.collect();
+            if !new.is_empty() {
+                known.contact.addresses = new;
+                known.tried = Some(0);
+            }
+        }
+    }
+
+    /// A provider could not be reached at the addresses that were tried.
+    pub(super) fn note_direct_failed(&mut self, peer: &PeerId) {
+        if let Some(known) = self.directs.iter_mut().find(|one| one.contact.peer == *peer) {
+            known.failed = true;
         }
     }
 
@@ -291,8 +329,7 @@ impl<const N: usize> Search<N> {
     /// Nobody is waited for and nobody is left to ask in this stage.
     fn is_quiet(&self) -> bool {
         let untried = self.bootstraps.iter().any(|one| one.reach == Reach::Waiting);
-        let undialled =
-            self.directs.iter().any(|one| !one.asked && !one.contact.addresses.is_empty());
+        let undialled = self.directs.iter().any(Direct::is_to_be_asked);
         self.asks.is_empty()
             && !untried
             && !undialled
@@ -348,20 +385,24 @@ impl<const N: usize> Search<N> {
         S: AsRef<[Slot<RX, TX, A>]> + AsMut<[Slot<RX, TX, A>]>,
     {
         for at in 0..self.directs.len() {
-            let Some(Direct { contact, asked: false }) = self.directs.get(at).cloned() else {
-                continue;
-            };
-            // It may be known without addresses until another peer tells them.
-            if contact.addresses.is_empty() && !swarm.remotes().any(|r| r.peer == contact.peer) {
+            let Some(direct) = self.directs.get(at) else { return };
+            // A connected peer needs no address.
+            let is_there = swarm.remotes().any(|remote| remote.peer == direct.contact.peer);
+            if !(direct.is_to_be_asked() || (is_there && direct.tried.is_none())) {
                 continue;
             }
-            let target = Target { peer: Some(contact.peer), addresses: contact.addresses };
+            let old = usize::from(direct.tried.unwrap_or(0));
+            let addresses = direct.contact.addresses.iter().skip(old).collect();
+            let target = Target { peer: Some(direct.contact.peer), addresses };
+            let count = direct.contact.addresses.count();
             if !self.ask(now, swarm, &target, What::Own, None) {
                 return;
             }
             self.counts.dialled = self.counts.dialled.saturating_add(1);
             if let Some(direct) = self.directs.get_mut(at) {
-                direct.asked = true;
+                direct.tried = u8::try_from(count).ok();
+                direct.failed = false;
+                direct.rounds = direct.rounds.saturating_add(1);
             }
         }
     }
@@ -416,7 +457,8 @@ impl<const N: usize> Search<N> {
         }
         let slow_at = Deadline::new(now + SLOW);
         // There is room: it was looked at.
-        let _ = self.asks.push(Ask { tag, what, peer: target.peer, bootstrap, slow_at });
+        let peer = target.peer;
+        let _ = self.asks.push(Ask { tag, what, peer, bootstrap, had_record: false, slow_at });
         true
     }
 

@@ -161,6 +161,12 @@ impl<const D: usize> Dials<D> {
         self.table.len().saturating_sub(self.table.iter().filter(bound).count())
     }
 
+    /// Whether a connection that is there waits for a slot.
+    pub(super) fn waits_for_slot(&self) -> bool {
+        let mut attempts = self.table.iter().flat_map(|dial| dial.attempts.iter());
+        attempts.any(|attempt| attempt.stage == Stage::Connected)
+    }
+
     /// Adds a request to the dial of its peer, or begins one. The connection, if it has a slot.
     pub(super) fn add(
         &mut self,

@@ -349,10 +349,14 @@ where
     #[must_use]
     pub fn next_wake(&self) -> Option<Wake> {
         let mut wake = self.dials.next_wake();
+        let is_short = self.dials.waits_for_slot();
         for slot in self.slots.as_ref() {
             if slot.link.is_none() {
                 continue;
             }
+            let gives_way = slot.gives_way_at().filter(|_| is_short);
+            let gives_way = gives_way.map(|at| Wake { at, why: "to give a slot to another peer" });
+            wake = Wake::earliest(wake, gives_way);
             wake = Wake::earliest(wake, slot.connection.next_wake());
             let idle = slot.closes_at(self.settings.idle);
             let idle = idle.map(|at| Wake { at, why: "to close a connection" });
@@ -420,7 +424,7 @@ where
         count!(self.stats, connections_accepted);
         let ephemeral = self.next_ephemeral();
         if let Some(slot) = self.slots.as_mut().get_mut(at) {
-            slot.link = Some(Link::new(id, remote, false, 0));
+            slot.link = Some(Link::new(id, remote, false, 0, now));
             slot.connection.accept(now, ephemeral);
         }
     }
@@ -432,7 +436,7 @@ where
         let Some(bound) = self.dials.bind(id) else { return false };
         let Some(slot) = self.slots.as_mut().get_mut(at) else { return false };
         let dial = connection::Dial { expected: bound.peer, prefer: self.prefer };
-        slot.link = Some(Link::new(id, bound.address, true, bound.room));
+        slot.link = Some(Link::new(id, bound.address, true, bound.room, now));
         slot.connection.dial(now, ephemeral, dial);
         for tag in bound.tags {
             // There is room: a dial has as many as a slot.
@@ -461,12 +465,23 @@ where
             let since = slot.idle_since().filter(|since| may && now.since(*since) >= idle)?;
             Some((since, at))
         });
-        let (_, at) = idle_since.min()?;
+        let (end, at) = match (idle_since.min(), inbound) {
+            (Some((_, at)), _) => (End::Ours, at),
+            (None, true) => return None,
+            (None, false) => (End::Error(connection::Error::HandshakeTimedOut), self.tarpit(now)?),
+        };
         if let Some(link) = self.slots.as_ref().get(at).and_then(|slot| slot.link.as_ref()) {
             push(&mut self.closing, link.id);
         }
-        self.vacate(now, at, End::Ours, owner);
+        self.vacate(now, at, end, owner);
         Some(at)
+    }
+
+    /// A slot whose peer says nothing for long.
+    fn tarpit(&self, now: Instant) -> Option<usize> {
+        let slots = self.slots.as_ref().iter().enumerate();
+        let late = slots.filter_map(|(at, slot)| Some((slot.gives_way_at()?, at)));
+        late.filter(|(until, _)| *until <= now).min().map(|(_, at)| at)
     }
 
     /// Opens the requests that wait for a connection, as far as it has room for them.

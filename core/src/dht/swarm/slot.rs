@@ -20,6 +20,9 @@ pub struct Slot<const RX: usize, const TX: usize, const A: usize> {
     pub(super) connection: Connection<RX, TX, A>,
 }
 
+/// How long a handshake may take while others wait for the slot.
+const PATIENCE: Duration = Duration::from_millis(1500);
+
 /// How far a connection is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
@@ -39,6 +42,8 @@ pub(super) struct Link {
     pub(super) id: ConnectionId,
     pub(super) address: SocketAddr,
     dialed: bool,
+    /// When it got the slot.
+    pub(super) since: Instant,
     /// Octets that the driver takes.
     pub(super) room: usize,
     pub(super) phase: Phase,
@@ -60,11 +65,13 @@ impl Link {
         address: SocketAddr,
         dialed: bool,
         room: usize,
+        since: Instant,
     ) -> Self {
         Self {
             id,
             address,
             dialed,
+            since,
             room,
             phase: Phase::Handshake,
             peer: None,
@@ -153,6 +160,12 @@ impl<const RX: usize, const TX: usize, const A: usize> Slot<RX, TX, A> {
 
     pub(super) fn is_closing(&self) -> bool {
         self.link.as_ref().is_some_and(Link::is_closing)
+    }
+
+    /// When it may be given to another if none is free: a peer that we dialled says nothing.
+    pub(super) fn gives_way_at(&self) -> Option<Instant> {
+        let link = self.link.as_ref()?;
+        (link.dialed && link.phase == Phase::Handshake).then(|| link.since + PATIENCE)
     }
 
     /// Since when it carries nothing; `None` while it carries something.
