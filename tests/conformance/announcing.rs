@@ -45,6 +45,79 @@ fn a2_every_new_record_is_in_the_answer_section() {
 }
 
 #[test]
+fn a2_each_packet_has_two_instances_at_most_and_the_addresses_they_are_reached_by() {
+    let mut script = Script::<8>::new(config(1));
+    for (channel, arch) in [("stable", "arm64"), ("stable", "x86_64"), ("testing", "arm64")] {
+        script.publish(image(channel, arch));
+    }
+    script.publish(image("testing", "x86_64"));
+    script.link_up(LAN, &["192.0.2.1/24", "fe80::1/64"]);
+    let sent = responses(script.during(Duration::from_secs(20)));
+    let times: Vec<_> = sent.iter().map(|one| one.at).collect();
+    assert_eq!(sent.len(), 4, "two packets, twice");
+    assert!(times[0] == times[1] && times[2] == times[3] && times[2].since(times[0]) == ms(1000));
+    for one in &sent {
+        let of = |rtype| one.packet.answers.iter().filter(move |rr| rr.data.rtype() == rtype);
+        assert_eq!((of(Type::Srv).count(), of(Type::Txt).count()), (2, 2));
+        // The type and the subtype point to the instances that are here, and to no other.
+        let here: Vec<_> = of(Type::Srv).map(|rr| rr.name.clone()).collect();
+        for pointer in of(Type::Ptr).filter(|rr| rr.name != SERVICES) {
+            assert!(here.iter().any(|name| pointer.data == Data::Ptr(name.clone())), "{pointer:?}");
+        }
+        for rtype in [Type::A, Type::Aaaa] {
+            let addresses = one.packet.records().filter(|rr| rr.data.rtype() == rtype);
+            assert_eq!(addresses.count(), 1, "{rtype}");
+        }
+        assert!(one.octets.len() <= 1452);
+    }
+    // Announced, not only added: the first packet of each moment has them as answers.
+    for first in [&sent[0], &sent[2]] {
+        assert_eq!(first.packet.answers_of(HOST, Type::A).count(), 1);
+    }
+}
+
+#[test]
+fn a2_an_instance_that_comes_a_moment_later_brings_the_addresses_again() {
+    let mut script = Script::<4>::new(config(1));
+    script.publish(image("stable", "arm64"));
+    script.link_up(LAN, &["192.0.2.1/24", "fe80::1/64"]);
+    script.advance(ms(300));
+    script.publish(image("testing", "arm64"));
+    let sent = responses(script.during(Duration::from_secs(20)));
+    for one in
+        sent.iter().filter(|s| s.packet.answers.iter().any(|rr| rr.data.rtype() == Type::Srv))
+    {
+        let addresses = one.packet.records().filter(|rr| rr.name == HOST);
+        assert_eq!(addresses.count(), 2, "{one:?}");
+    }
+    let first = sent.iter().position(|s| s.packet.answers_of(HOST, Type::A).count() == 1).unwrap();
+    let again =
+        sent[first + 1..].iter().filter(|s| s.packet.answers_of(HOST, Type::A).count() == 1);
+    assert_eq!(again.count(), 1, "announced twice all the same");
+    let services =
+        sent.iter().flat_map(|s| &s.packet.answers).filter(|rr| rr.data.rtype() == Type::Srv);
+    assert_eq!(services.count(), 4);
+}
+
+#[test]
+fn a2_instances_of_the_greatest_length_leave_one_by_one_with_the_addresses() {
+    let mut script = Script::<8>::new(config(1));
+    for channel in ["c", "d", "e"] {
+        script.publish(image(&channel.repeat(32), &"a".repeat(16)));
+    }
+    let long = ["192.0.2.1/24", "fe80::1/64", "fd12:3456:789a:bcde:f012:3456:789a:bcde/64"];
+    script.link_up(LAN, &long);
+    let sent = responses(script.during(Duration::from_secs(20)));
+    for one in &sent {
+        let services = one.packet.answers.iter().filter(|rr| rr.data.rtype() == Type::Srv).count();
+        let addresses = one.packet.records().filter(|rr| rr.data.rtype() == Type::Aaaa).count();
+        assert!(services <= 2 && addresses == 2, "{one:?}");
+    }
+    let all = sent.iter().flat_map(|one| &one.packet.answers);
+    assert_eq!(all.filter(|rr| rr.data.rtype() == Type::Srv).count(), 6, "each of three twice");
+}
+
+#[test]
 fn a3_nothing_is_announced_without_a_reason() {
     let mut script = Script::<4>::settled(1);
     assert!(script.during(Duration::from_secs(600)).is_empty());

@@ -10,11 +10,8 @@ use super::{Lab, Level, Outcome, Role, Row};
 use crate::Error;
 use crate::subject::Subject;
 
-/// Labs at work at the same time: rows mostly wait.
-const WORKERS: usize = 14;
-
-/// Labs at work at the same time when a failure is to be confirmed.
-const QUIET_WORKERS: usize = 5;
+/// Labs at work at the same time: rows mostly wait. What fails is confirmed beside fewer, and then beside one more.
+const WORKERS: [usize; 3] = [14, 5, 2];
 
 /// One row against one subject.
 #[derive(Clone, Debug)]
@@ -34,8 +31,8 @@ pub struct Table {
     pub cells: Vec<Cell>,
 }
 
-/// Runs every row against every subject. A row that fails beside many others is run again beside few, and that result
-/// counts: a busy machine is no fault of the subject.
+/// Runs every row against every subject. A row that fails beside many others is run again beside few, and the last
+/// result counts: a busy machine is no fault of the subject.
 ///
 /// # Errors
 /// When a subject cannot be installed.
@@ -51,14 +48,16 @@ pub fn run(
         rows.iter().flat_map(|row| subjects.iter().map(move |subject| (*row, *subject))).collect();
     // Taken from the end: the rows that watch for longest are P14, P18 and those that wait in silence.
     jobs.sort_by_key(|(row, _)| LONGEST.contains(&row.id));
-    let first = at_once(WORKERS, jobs);
-    let (failed, mut cells): (Vec<_>, Vec<_>) =
-        first.into_iter().partition(|(cell, _)| matches!(cell.outcome, Outcome::Fail(_)));
-    cells.iter().for_each(|(cell, _)| tell(cell));
-    let again = failed.into_iter().map(|(cell, subject)| (cell.row, subject)).collect();
-    let again = at_once(QUIET_WORKERS, again);
-    again.iter().for_each(|(cell, _)| tell(cell));
-    cells.extend(again);
+    let mut cells = Vec::new();
+    for (attempt, workers) in WORKERS.into_iter().enumerate() {
+        let is_last = attempt + 1 == WORKERS.len();
+        let (again, settled): (Vec<_>, Vec<_>) = at_once(workers, jobs)
+            .into_iter()
+            .partition(|(cell, _)| !is_last && matches!(cell.outcome, Outcome::Fail(_)));
+        settled.iter().for_each(|(cell, _)| tell(cell));
+        cells.extend(settled);
+        jobs = again.into_iter().map(|(cell, subject)| (cell.row, subject)).collect();
+    }
     let mut cells: Vec<Cell> = cells.into_iter().map(|(cell, _)| cell).collect();
     let place = |cell: &Cell| rows.iter().position(|r| std::ptr::eq(*r, cell.row));
     cells.sort_by_key(|cell| place(cell));

@@ -83,7 +83,7 @@ impl Packet {
                 continue;
             }
             if complete && limit == self.limit {
-                for set in additionals.iter() {
+                for set in additionals.by_use() {
                     if put(registry, interface, set, &mut w, (Section::Additional, self.style))
                         .is_ok()
                     {
@@ -248,7 +248,7 @@ impl<const N: usize> Responder<N> {
         if !complete {
             w.set_flags(Flags(Flags::RESPONSE.0 | Flags::TRUNCATED_QUERY.0));
         }
-        for set in more.iter().filter(|_| complete) {
+        for set in more.by_use().filter(|_| complete) {
             // Additional records are the first to be left out (RFC 2181 §9).
             let _ = put(&self.registry, interface, set, &mut w, (Section::Additional, style));
         }
@@ -256,13 +256,18 @@ impl<const N: usize> Responder<N> {
     }
 
     /// The additional records that may be multicast again already.
+    ///
+    /// Deviation: every announcement of an instance has the host's addresses, although RFC 6762 §6 leaves a second
+    /// between two multicasts of a record and several instances may be announced in that time: RFC 6763 §12.2 wants
+    /// them beside SRV, and bonjour-service takes them from nowhere else.
     pub(super) fn multicast_additionals(&self, link: usize, answers: &Records<N>) -> Records<N> {
         let mut more = self.additionals(link, answers);
-        if let Some(state) = self.links.get(link) {
-            for set in more.iter() {
-                if state.slot(set).is_recent(self.now, MULTICAST_INTERVAL) {
-                    more.remove(set);
-                }
+        let Some(state) = self.links.get(link) else { return more };
+        let announced = state.announces_service(answers);
+        for set in more.iter() {
+            let wanted = announced && matches!(set, RecordSet::Common(_));
+            if !wanted && state.slot(set).is_recent(self.now, MULTICAST_INTERVAL) {
+                more.remove(set);
             }
         }
         more

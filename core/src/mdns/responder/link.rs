@@ -191,6 +191,14 @@ impl<const N: usize> LinkState<N> {
         }
     }
 
+    /// Whether `sets` has a service record that is to be announced.
+    pub(super) fn announces_service(&self, sets: &Records<N>) -> bool {
+        sets.iter().any(|set| {
+            matches!(set, RecordSet::Instance(_, OfInstance::Srv))
+                && self.slot(set).reason == Reason::Announcement
+        })
+    }
+
     /// Drops a pending answer that another host has given (RFC 6762 §7.4).
     pub(super) fn suppress(&mut self, set: RecordSet) -> bool {
         match self.slot_mut(set) {
@@ -279,6 +287,12 @@ impl<const N: usize> LinkState<N> {
     pub(super) fn sent(&mut self, sets: &Records<N>, now: Instant) {
         for set in sets.iter() {
             if let Some(slot) = self.slot_mut(set) {
+                if slot.reason == Reason::Announcement && slot.due > now {
+                    // Sent beside something else; it is to be announced once more all the same.
+                    slot.last = Some(now);
+                    slot.due = slot.earliest(slot.due, Reason::Announcement);
+                    continue;
+                }
                 let again = slot.repeats > 0 && slot.reason == Reason::Announcement;
                 *slot = Slot { last: Some(now), ..Slot::EMPTY };
                 if again {

@@ -48,6 +48,9 @@ mod sent;
 /// Events kept for the user; with more the oldest is lost and counted.
 const EVENTS: usize = 32;
 
+/// Instances in one multicast: an Ethernet frame takes two typical adverts with the host's addresses, not three.
+const INSTANCES_PER_PACKET: usize = 2;
+
 /// What the responder tells its user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Event {
@@ -399,15 +402,17 @@ impl<const N: usize> Responder<N> {
         }
     }
 
-    /// Writes the multicast that is due on a link.
+    /// Writes the multicast that is due on a link: few enough instances that what is asked for next (RFC 6763
+    /// §12) fits beside them.
     fn poll_multicast(&mut self, link: usize, buf: &mut TransmitBuffer) -> Option<Transmit> {
+        let mut instances = INSTANCES_PER_PACKET;
         loop {
             let state = self.links.get(link)?;
             if state.multicast_at().is_none_or(|at| at > self.now) {
                 return None;
             }
             let id = state.id;
-            let (_, answers) = state.due(self.now);
+            let answers = state.due(self.now).1.with_instances(instances);
             if answers.is_empty() {
                 return None;
             }
@@ -420,6 +425,11 @@ impl<const N: usize> Responder<N> {
             };
             let (sent, added, len) =
                 packet.write_with(&self.registry, id.interface, (&answers, &more), buf);
+            let fewer = answers.with_instances(1);
+            if (sent, added) != (answers, more) && fewer != answers {
+                instances = 1;
+                continue;
+            }
             state.sent(&sent, self.now);
             state.sent(&added, self.now);
             self.wake = None;

@@ -256,15 +256,44 @@ impl<const N: usize> Records<N> {
         }
     }
 
+    /// What exists once, and of the instances `count` whose SRV or TXT record is a member, with all others of
+    /// which only pointers are.
+    pub(super) fn with_instances(&self, count: usize) -> Self {
+        const DATA: u8 = OfInstance::Srv.bit() | OfInstance::Txt.bit();
+        let mut some = *self;
+        let with_data = some.instances.iter_mut().filter(|bits| **bits & DATA != 0);
+        for bits in with_data.skip(count) {
+            *bits = 0;
+        }
+        some
+    }
+
     /// The members: instances in order, then what exists once.
     pub(super) fn iter(self) -> impl Iterator<Item = RecordSet> {
+        self.of_instances().chain(self.common())
+    }
+
+    /// The members in the order of their use where not all may fit: the first instance, what exists once, the
+    /// other instances.
+    pub(super) fn by_use(self) -> impl Iterator<Item = RecordSet> {
+        let first = self.instances.iter().position(|bits| *bits != 0);
+        let is_first =
+            move |set: &RecordSet| matches!(set, RecordSet::Instance(i, _) if Some(*i) == first);
+        let others = self.of_instances().filter(move |set| !is_first(set));
+        self.of_instances().filter(is_first).chain(self.common()).chain(others)
+    }
+
+    fn common(self) -> impl Iterator<Item = RecordSet> {
+        let members = Common::ALL.into_iter().filter(move |c| self.common & c.bit() != 0);
+        members.map(RecordSet::Common)
+    }
+
+    fn of_instances(self) -> impl Iterator<Item = RecordSet> {
         let instances = self.instances.into_iter().enumerate().filter(|(_, bits)| *bits != 0);
-        let of_instances = instances.flat_map(|(i, bits)| {
+        instances.flat_map(|(i, bits)| {
             let members = OfInstance::ALL.into_iter().filter(move |r| bits & r.bit() != 0);
             members.map(move |r| RecordSet::Instance(i, r))
-        });
-        let common = Common::ALL.into_iter().filter(move |c| self.common & c.bit() != 0);
-        of_instances.chain(common.map(RecordSet::Common))
+        })
     }
 }
 
@@ -292,6 +321,43 @@ mod tests {
             assert!(!set.contains(one));
         }
         assert!(set.is_empty());
+    }
+
+    #[test]
+    fn a_part_has_so_many_instances_with_data_and_every_other_pointer() {
+        let mut set = Records::<4>::EMPTY;
+        set.insert(RecordSet::Common(Common::A));
+        for i in [0, 2, 3] {
+            set.insert(RecordSet::Instance(i, OfInstance::TypePtr));
+            set.insert(RecordSet::Instance(i, OfInstance::Txt));
+        }
+        set.insert(RecordSet::Instance(1, OfInstance::TypePtr));
+        let part: Vec<_> = set.with_instances(2).iter().collect();
+        assert_eq!(
+            part,
+            [
+                RecordSet::Instance(0, OfInstance::TypePtr),
+                RecordSet::Instance(0, OfInstance::Txt),
+                RecordSet::Instance(1, OfInstance::TypePtr),
+                RecordSet::Instance(2, OfInstance::TypePtr),
+                RecordSet::Instance(2, OfInstance::Txt),
+                RecordSet::Common(Common::A),
+            ]
+        );
+        assert_eq!(set.with_instances(4), set);
+    }
+
+    #[test]
+    fn the_first_instance_and_the_host_are_of_most_use() {
+        let mut set = Records::<3>::EMPTY;
+        let order = [
+            RecordSet::Instance(1, OfInstance::Txt),
+            RecordSet::Instance(1, OfInstance::Srv),
+            RecordSet::Common(Common::A),
+            RecordSet::Instance(2, OfInstance::Txt),
+        ];
+        order.into_iter().for_each(|one| set.insert(one));
+        assert!(set.by_use().eq(order));
     }
 
     #[test]
