@@ -315,3 +315,6 @@ impl<S: Storage> Dht for Server<S> {
         stats.add(self.swarm.stats());
     }
 }
+
+#[cfg(test)]
+mod tests;
