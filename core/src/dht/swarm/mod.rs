@@ -525,7 +525,9 @@ where
             return;
         }
         let failed = core::mem::take(&mut link.failed);
-        if link.phase == Phase::Handshake && link.peer.is_some() {
+        // A listener can open streams only when the muxer is chosen too, which is later than who is there.
+        let is_ready = !link.is_inbound() || slot.connection.is_open();
+        if link.phase == Phase::Handshake && link.peer.is_some() && is_ready {
             link.phase = Phase::Open;
             self.dials.established(link.id, |cut| push(&mut self.closing, cut));
             if self.settings.identifies {
