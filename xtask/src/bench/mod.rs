@@ -33,6 +33,8 @@ enum What {
     Dht(dht::Options),
     /// Decoding and encoding DNS messages, beside other codecs.
     Codec,
+    /// Setting up a libp2p connection, beside `snow`.
+    Handshake,
     /// The responder alone, without sockets.
     Responder,
 }
@@ -46,6 +48,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Error> {
         What::Lan(options) => lan::run(options),
         What::Dht(options) => dht::run(options),
         What::Codec => in_one_process("codec", "Codec"),
+        What::Handshake => in_one_process("handshake", "Handshake"),
         What::Responder => in_one_process("responder", "Responder without sockets"),
     }
 }
