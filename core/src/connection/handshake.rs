@@ -2,6 +2,8 @@
 //! Spec: libp2p `specs/connections#multistream-select`, `specs/noise`,
 //! `specs/connections/inlined-muxer-negotiation`.
 
+use zeroize::Zeroizing;
+
 use super::error::Error;
 use super::handler::Handler;
 use super::mux::Context;
@@ -14,7 +16,6 @@ use crate::wire::multistream::{Line, LineReader, Read};
 use crate::wire::noise::{FRAME_HEAD_LEN, message_len};
 
 /// How far a connection is.
-#[derive(Debug)]
 pub(super) enum Phase {
     /// There is none.
     Vacant,
@@ -23,9 +24,9 @@ pub(super) enum Phase {
     /// The dialer waits for the second message.
     Initiated(Initiator),
     /// The listener waits for a proposal.
-    Asked { lines: Lines, ephemeral: [u8; 32] },
+    Asked { lines: Lines, ephemeral: Zeroizing<[u8; 32]> },
     /// The listener waits for the first message.
-    Listening { ephemeral: [u8; 32] },
+    Listening { ephemeral: Zeroizing<[u8; 32]> },
     /// The listener has answered and waits for the third message.
     Responded(Responder),
     /// The dialer has proposed Yamux.
@@ -36,6 +37,19 @@ pub(super) enum Phase {
     Open,
     /// It has ended.
     Closed,
+}
+
+impl core::fmt::Debug for Phase {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(match self {
+            Self::Vacant => "vacant",
+            Self::Proposed { .. } | Self::Asked { .. } => "chooses Noise",
+            Self::Initiated(_) | Self::Listening { .. } | Self::Responded(_) => "shakes hands",
+            Self::Muxing(_) | Self::MuxAsked(_) => "chooses Yamux",
+            Self::Open => "open",
+            Self::Closed => "closed",
+        })
+    }
 }
 
 impl Phase {
@@ -141,7 +155,7 @@ impl<const RX: usize, const TX: usize, const A: usize> Connection<RX, TX, A> {
     }
 
     pub(super) fn begin_listener(&mut self, ephemeral: [u8; 32]) {
-        self.phase = Phase::Asked { lines: Lines::NEW, ephemeral };
+        self.phase = Phase::Asked { lines: Lines::NEW, ephemeral: Zeroizing::new(ephemeral) };
     }
 
     /// Takes octets from TCP, phase by phase.
@@ -192,7 +206,7 @@ impl<const RX: usize, const TX: usize, const A: usize> Connection<RX, TX, A> {
             // The room for the handshake is larger than all the lines that are answered.
             let _ = self.mux.outgoing.ready(|w| line.encode(w));
             if agreed {
-                self.phase = Phase::Listening { ephemeral: *ephemeral };
+                self.phase = Phase::Listening { ephemeral: ephemeral.clone() };
             }
         }
         Ok(())
@@ -260,7 +274,7 @@ impl<const RX: usize, const TX: usize, const A: usize> Connection<RX, TX, A> {
             Phase::Listening { ephemeral } => {
                 let mut responder = Err(noise::Error::Room);
                 let fits =
-                    out.ready(|w| responder = Responder::new(identity, ephemeral, message, w));
+                    out.ready(|w| responder = Responder::new(identity, *ephemeral, message, w));
                 let responder = responder?;
                 if !fits {
                     return Err(noise::Error::Room.into());

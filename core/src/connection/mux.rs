@@ -232,6 +232,8 @@ impl<const TX: usize, const A: usize> Mux<TX, A> {
                 Ok(())
             }
             Kind::Ping => Ok(self.pongs.push(header.len).map_err(|_| Error::Flood)?),
+            // Deviation: specs/yamux lets open streams go on. rust-libp2p ends the connection at any GO_AWAY, and no
+            // implementation sends one for anything else.
             Kind::GoAway => Err(super::Error::GoAway(header.len)),
         }
     }

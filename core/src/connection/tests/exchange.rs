@@ -173,7 +173,7 @@ fn another_peer_at_the_address_is_named_and_learns_nothing() {
     a.get(5);
     join(&mut a, &mut b, usize::MAX, 4096);
     assert_eq!(a.flights, 1, "nothing follows the first");
-    let (expected, found) = (secret(3).peer_id(), secret(2).peer_id());
+    let found = secret(2).peer_id();
     assert_eq!(a.owner.closed(), Some(Error::WrongPeer { found }));
     assert_eq!(a.owner.told[0], Told::Failed(5, StreamError::Closed));
     assert_eq!(b.owner.told, []);
@@ -222,7 +222,7 @@ fn a_place_is_used_again() {
 
 #[test]
 fn losing_tcp_at_any_point_fails_each_request_once() {
-    for lost in 0..1100 {
+    for lost in (0..1100).step_by(3) {
         let mut a = End::<RX_SMALL>::dialer(1, Dial::default());
         let mut b = End::<RX_SMALL>::listener(2);
         a.get(5);

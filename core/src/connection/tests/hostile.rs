@@ -316,6 +316,8 @@ fn streams_over_the_limit_are_reset() {
     assert_eq!(hand.frames(&mut b).len(), 2, "there is room for ours");
 }
 
+/// CVE-2024-32984 (rust-yamux): what is owed to a remote that does not read grew without bound. CVE-2022-23486 and
+/// CVE-2022-23492 (rust-libp2p, go-libp2p): so did what many streams held.
 #[test]
 fn floods_end_the_connection() {
     let flood = |header: fn(u32) -> Header| {
@@ -444,6 +446,7 @@ fn requests_that_are_none_are_reset_and_counted() {
     }
 }
 
+/// GHSA-xqvc-92cf-94j4: a length in front of a message reserves nothing.
 #[test]
 fn half_requests_take_no_more_than_their_places() {
     let (mut b, mut hand) = serving();
