@@ -36,8 +36,10 @@ impl<S: Storage> Node<S> {
     /// When to drive.
     pub(super) fn next_wake(&self) -> Option<Wake> {
         let at = |timer: Timer, at: Deadline| at.get().map(|at| timer.at(at));
-        let mut wake = at(Timer::Bootstrap, self.bootstrap_at);
-        if !self.is_walking_own() {
+        let mut wake = None;
+        // What cannot begin now begins when a job ends.
+        if self.jobs.iter().any(Option::is_none) && !self.is_walking_own() {
+            wake = at(Timer::Bootstrap, self.bootstrap_at);
             wake = Wake::earliest(wake, at(Timer::Refresh, self.refresh_at));
         }
         for (place, publication) in self.adverts.as_ref().iter().enumerate() {

@@ -136,6 +136,22 @@ fn without_a_network_it_is_tried_again_with_back_off_and_at_once_when_it_changes
 }
 
 #[test]
+fn bootstraps_that_are_added_while_the_first_is_asked_are_asked_after_it() {
+    let mut net = Net::new();
+    for _ in 0..4 {
+        net.add();
+    }
+    for with in [1, 2, 3] {
+        net.bootstrap(0, with);
+        assert!(net.server(0).next_wake().is_none_or(|wake| wake.at > net.now()), "{with}");
+    }
+    net.run(seconds(5));
+    assert_eq!(net.server(0).status().live_peers, 3);
+    let reached = net.server(0).bootstraps().iter();
+    assert!(reached.map(|one| one.reach()).all(|reach| matches!(reach, Reach::Answered(_))));
+}
+
+#[test]
 fn a_restart_finds_the_network_by_the_peers_that_were_kept() {
     let mut net = network(6);
     let mut octets = [0xa5; 4096];
