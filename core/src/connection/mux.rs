@@ -232,8 +232,8 @@ impl<const TX: usize, const A: usize> Mux<TX, A> {
                 Ok(())
             }
             Kind::Ping => Ok(self.pongs.push(header.len).map_err(|_| Error::Flood)?),
-            // Deviation: specs/yamux lets open streams go on. rust-libp2p ends the connection at any GO_AWAY, and no
-            // implementation sends one for anything else.
+            // Deviation: any GO_AWAY ends the connection, as in rust-libp2p, although specs/yamux lets open streams go
+            // on: no implementation sends one for anything but an end.
             Kind::GoAway => Err(super::Error::GoAway(header.len)),
         }
     }

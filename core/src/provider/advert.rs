@@ -28,7 +28,7 @@ pub(super) struct Signed {
 #[derive(Debug)]
 pub(super) struct Adverts<const N: usize> {
     pub(super) interface: u32,
-    /// What URLs have in [`Origin::Auto`].
+    /// What URLs have in [`Origin::Auto`](super::Origin::Auto).
     pub(super) address: Option<IpAddr>,
     pub(super) states: [AdvertState; N],
 }

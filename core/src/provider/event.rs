@@ -53,7 +53,8 @@ pub enum Name {
         arch: Arch,
         /// Its label below `_phase-image._tcp.local`.
         label: Label,
-        /// 1, and one more for every conflict lost; [`Provider::publish_numbered`] takes it.
+        /// 1, and one more for every conflict lost;
+        /// [`Provider::publish_numbered`](super::Provider::publish_numbered) takes it.
         number: u16,
     },
 }
@@ -61,8 +62,8 @@ pub enum Name {
 /// What a provider tells its user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// Persist that `count` more sequence numbers are used, then call [`Provider::sign`]. Asked again every
-    /// minute until it is.
+    /// Persist that `count` more sequence numbers are used, then call
+    /// [`Provider::sign`](super::Provider::sign). Asked again every minute until it is.
     SignatureDue {
         /// How many adverts are to be signed.
         count: u32,
