@@ -144,15 +144,6 @@ impl LineReader {
         Ok((taken, Read::Pending))
     }
 
-    /// Whether octets of a line were taken, the last one not.
-    #[must_use]
-    pub const fn is_begun(&self) -> bool {
-        match self.phase {
-            Phase::Length(partial) => partial.is_begun(),
-            Phase::Text { .. } => true,
-        }
-    }
-
     /// Whether what was taken so far can become `line`.
     #[must_use]
     pub fn may_be(&self, line: Line) -> bool {
@@ -247,7 +238,6 @@ mod tests {
             assert_eq!(reader, LineReader::new());
             for octet in &octets[..octets.len() - 2] {
                 assert_eq!(reader.feed(&[*octet]), Ok((1, Read::Pending)));
-                assert!(reader.is_begun());
             }
             assert_eq!(reader.feed(b"\n"), Ok((1, Read::Line(line))));
         }
