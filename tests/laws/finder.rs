@@ -212,7 +212,7 @@ fn babble(rng: &mut Rng) -> Vec<u8> {
 
 fn run(seed: u16, steps: usize) -> Vec<(Instant, Given)> {
     let carriers = [Carriers::Auto, Carriers::Wan, Carriers::All][usize::from(seed % 3)];
-    let mode = if seed % 2 == 0 { Mode::OneShot } else { Mode::Watch };
+    let mode = if seed.is_multiple_of(2) { Mode::OneShot } else { Mode::Watch };
     let mut driver = Driver::new(carriers, mode);
     let mut rng = Seed([6; 32]).stream(&format!("finder {seed}"));
     for _ in 0..steps {

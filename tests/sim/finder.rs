@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use phase_core::client::{Carriers, Client, Config, Event, Mode, Source};
+use phase_core::client::{Carriers, Client, Config, Event, HEAD_START, Mode, Source};
 use phase_core::connection;
 use phase_core::dht::finder::{Bootstrap, ClientSlot, Finder, Nothing, Reach};
 use phase_core::dht::swarm::Why;
@@ -18,11 +18,11 @@ use phase_core::wire::contact::{Addresses, Contact};
 use phase_core::wire::record::{Advert, AdvertKey, Version};
 use phase_core::wire::url::Url;
 use phase_tests::harness::{
-    DhtPeer, Door, EPOCH, HostId, Manner, Network, TcpConditions, arch, channel, client_config,
-    key, pinned, seed,
+    Conditions, DhtPeer, Door, EPOCH, HostId, Manner, Network, Recorded, SegmentId, Station,
+    TcpConditions, arch, channel, client_config, image, key, pinned, seed,
 };
 
-use crate::secs;
+use crate::{add_provider, secs};
 
 type WideClient = Client<Finder<Box<[ClientSlot<RX_FULL>]>, RX_FULL>>;
 
@@ -102,15 +102,18 @@ fn config(trusted: &[u64]) -> Config {
 }
 
 /// A client that begins with these bootstraps.
-fn add_client(network: &mut Network, config: Config, bootstraps: &[Bootstrap]) -> HostId {
+fn new_client(now: Instant, config: Config, bootstraps: &[Bootstrap]) -> WideClient {
     let slots = (0..3).map(|_| ClientSlot::new()).collect();
     let (channel, arch) = (config.channel.clone(), config.arch.clone());
-    let mut finder = Finder::new(Instant::ZERO, &seed(CLIENT), slots, channel, arch);
+    let mut finder = Finder::new(now, &seed(CLIENT), slots, channel, arch);
     for bootstrap in bootstraps {
-        finder.add_bootstrap(Instant::ZERO, bootstrap.clone()).unwrap();
+        finder.add_bootstrap(now, bootstrap.clone()).unwrap();
     }
-    let client: WideClient = Client::with_dht(Instant::ZERO, config, finder);
-    network.machine(client, &[ip(CLIENT)], Door::Silent)
+    Client::with_dht(now, config, finder)
+}
+
+fn add_client(network: &mut Network, config: Config, bootstraps: &[Bootstrap]) -> HostId {
+    network.machine(new_client(Instant::ZERO, config, bootstraps), &[ip(CLIENT)], Door::Silent)
 }
 
 fn bootstrap(number: u64) -> Bootstrap {
@@ -252,10 +255,8 @@ fn failure_of(network: &mut Network, bootstrap: Bootstrap) -> Why {
     assert!(network.run_until(secs(11), |net| is_searched(net, client)));
     let report = network.machine_of::<WideClient>(client).dht().report();
     assert_eq!(report.nothing(), Some(Nothing::NoneReached), "{report}");
-    match report.bootstraps()[0].reach() {
-        Reach::Failed(failure) => failure.why,
-        reach => panic!("{reach:?}\n{report}"),
-    }
+    let Reach::Failed(failure) = report.bootstraps()[0].reach() else { panic!("{report}") };
+    failure.why
 }
 
 #[test]
@@ -640,9 +641,135 @@ fn the_report_has_a_line_for_each_step_and_a_last_one_that_says_why() {
          bootstrap /ip4/203.0.113.2/tcp/4001/p2p/{two}: {two} answered\n\
          asked 3 peers: 1 answered, 2 did not\n\
          the last one that did not: {three} 203.0.113.3:4001: the remote refused the request\n\
-         1 providers named, 0 asked for their own record\n\
+         1 provider named, 0 asked for their own record\n\
          0 records, 0 accepted\n\
          no peer has a record; check channel and architecture, and that a provider publishes into this DHT"
     );
     assert_eq!(report, expected);
+}
+
+/// A client on a LAN that also knows a bootstrap, with the carriers and the mode.
+fn add_client_on_lan(
+    network: &mut Network,
+    lan: SegmentId,
+    carriers: Carriers,
+    mode: Mode,
+) -> HostId {
+    let now = network.now();
+    let clock = Some(EPOCH.plus(now.as_micros() / 1_000_000));
+    let config = Config { carriers, mode, clock, ..config(&[1, 7]) };
+    let client = new_client(now, config, &[bootstrap(1)]);
+    network.host(Station::Node(Box::new(Recorded::new(client))), &[lan])
+}
+
+/// A LAN and a DHT that has what provider 7 publishes.
+fn lan_and_dht(seed: u64) -> (Network, SegmentId, HostId) {
+    let mut net = network(seed);
+    let lan = net.segment(Conditions::default());
+    let dht = add_peer(&mut net, 1, |peer| {
+        peer.book.records.insert(base_key().octets().to_vec(), record(7, |_| {}));
+    });
+    (net, lan, dht)
+}
+
+#[test]
+fn auto_leaves_the_dht_alone_when_the_lan_answers() {
+    let (mut net, lan, _) = lan_and_dht(30);
+    add_provider(&mut net, 1, &[lan]);
+    net.run(secs(60));
+    let client = add_client_on_lan(&mut net, lan, Carriers::Auto, Mode::OneShot);
+    net.run(secs(20));
+    assert_eq!(net.tcp_traffic(client).dials, 0);
+    let best = net.machine_of::<WideClient>(client).best().unwrap();
+    assert!(matches!(best.source(), Source::Lan(_)));
+}
+
+#[test]
+fn auto_asks_the_dht_too_after_the_head_start() {
+    let (mut net, lan, _) = lan_and_dht(31);
+    let client = add_client_on_lan(&mut net, lan, Carriers::Auto, Mode::OneShot);
+    net.run(HEAD_START - millis(1));
+    assert_eq!(net.tcp_traffic(client).dials, 0);
+    assert!(net.run_until(secs(5), |net| accepted_at(net, client).is_some()));
+    assert_eq!(accepted_at(&net, client), Some(HEAD_START + ROUND_TRIP * 3));
+}
+
+#[test]
+fn the_other_carriers_use_what_they_name() {
+    for (carriers, lan_used, dht_used) in
+        [(Carriers::Lan, true, false), (Carriers::Wan, false, true), (Carriers::All, true, true)]
+    {
+        let (mut net, lan, _) = lan_and_dht(32);
+        add_provider(&mut net, 1, &[lan]);
+        net.run(secs(60));
+        let client = add_client_on_lan(&mut net, lan, carriers, Mode::OneShot);
+        net.run(secs(20));
+        let machine = net.machine_of::<WideClient>(client);
+        let has = |is_it: &dyn Fn(&Source) -> bool| {
+            machine.candidates().any(|c| c.is_accepted() && is_it(&c.source()))
+        };
+        assert_eq!(has(&|source| matches!(source, Source::Lan(_))), lan_used, "{carriers:?}");
+        assert_eq!(has(&|source| matches!(source, Source::Dht { .. })), dht_used, "{carriers:?}");
+        let sent = machine.stats().datagrams_sent;
+        assert_eq!(sent > 0, lan_used, "{carriers:?}: {sent} datagrams");
+    }
+}
+
+#[test]
+fn auto_ends_the_search_when_the_lan_answers_late_and_resumes_it_when_the_lan_falls_silent() {
+    let (mut net, lan, dht) = lan_and_dht(33);
+    net.set_distance(dht, secs(1));
+    let client = add_client_on_lan(&mut net, lan, Carriers::Auto, Mode::Watch);
+    net.run(millis(1000));
+    assert_eq!(net.connections(client).len(), 1, "the search is under way");
+    let provider = add_provider(&mut net, 1, &[lan]);
+    assert!(net.run_until(secs(20), |net| accepted_at(net, client).is_some()));
+    let lan_only = |net: &Network| {
+        let machine = net.machine_of::<WideClient>(client);
+        machine.best().is_some_and(|best| matches!(best.source(), Source::Lan(_)))
+    };
+    assert!(net.run_until(secs(20), lan_only));
+    net.run(secs(3));
+    assert!(net.connections(client).is_empty(), "and now it is not");
+    let dials = net.tcp_traffic(client).dials;
+    net.run(secs(1000));
+    assert_eq!(net.tcp_traffic(client).dials, dials, "nor does it begin again");
+    net.unplug(provider);
+    net.set_distance(dht, Duration::ZERO);
+    let from_dht = |net: &Network| {
+        let machine = net.machine_of::<WideClient>(client);
+        machine.best().is_some_and(|best| matches!(best.source(), Source::Dht { .. }))
+    };
+    assert!(net.run_until(secs(8000), from_dht));
+}
+
+#[test]
+fn of_one_provider_on_both_carriers_the_lan_is_kept_whichever_text_is_later() {
+    for in_dht in [1, u64::from(u32::MAX) * 2] {
+        let (mut net, lan, dht) = lan_and_dht(34);
+        // The same image: version and digest are those of the one on the LAN.
+        let same = image("stable", "arm64", "2026.01.01");
+        net.with_machine(dht, |_, peer: &mut DhtPeer| {
+            let value = record(1, |advert| {
+                advert.seq = in_dht;
+                advert.version = same.version.clone();
+                advert.digest = Some(same.digest);
+            });
+            peer.book.records.insert(base_key().octets().to_vec(), value);
+        });
+        // The DHT answers first.
+        let client = add_client_on_lan(&mut net, lan, Carriers::All, Mode::Watch);
+        net.run(secs(5));
+        let source = |net: &Network| {
+            net.machine_of::<WideClient>(client).best().map(phase_core::client::Candidate::source)
+        };
+        assert!(matches!(source(&net), Some(Source::Dht { .. })));
+        add_provider(&mut net, 1, &[lan]);
+        net.run(secs(30));
+        assert!(matches!(source(&net), Some(Source::Lan(_))), "{in_dht}: {:?}", source(&net));
+        net.run(secs(3000));
+        assert!(matches!(source(&net), Some(Source::Lan(_))), "{in_dht}: {:?}", source(&net));
+        let machine = net.machine_of::<WideClient>(client);
+        assert_eq!(machine.candidates().filter(|c| c.is_accepted()).count(), 1);
+    }
 }

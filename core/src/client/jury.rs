@@ -373,13 +373,14 @@ fn see_same(candidates: &mut Candidates, found: &Found<'_>, signed: &SignedAdver
     same.map(|known| known.see(found)).is_some()
 }
 
-/// Whether an earlier text of a signer names the image of the one that is known, and came from nearer: what a provider
-/// says on the LAN and what it says in the DHT are two texts, and their order means nothing.
+/// Whether an earlier text of a signer names the image of the one that is known, and came from nearer or follows it by
+/// the same way: what a provider says on the LAN and what it says in the DHT are two texts, and their order means
+/// nothing.
 fn is_nearer(candidates: &mut Candidates, source: Source, signed: &SignedAdvert) -> bool {
-    let known = candidates.accepted_of(&signed.advert().peer);
-    known.is_some_and(|known| {
-        source.distance() < known.source().distance() && is_same_image(known, signed)
-    })
+    let Some(known) = candidates.accepted_of(&signed.advert().peer) else { return false };
+    let follows = known.advert().is_some_and(|advert| advert.seq < signed.advert().seq);
+    let (new, old) = (source.distance(), known.source().distance());
+    (new < old || (new == old && follows)) && is_same_image(known, signed)
 }
 
 /// Whether both name one manifest, octet by octet.

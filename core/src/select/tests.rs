@@ -343,3 +343,49 @@ fn every_refusal_has_a_code_and_a_sentence() {
         assert!(shown.strip_prefix(code).is_some_and(|rest| rest.len() > 10), "{shown}");
     }
 }
+
+#[test]
+fn each_class_of_address_passes_by_the_dht_where_the_table_says() {
+    let networks = [Network { address: "192.168.1.7".parse().unwrap(), prefix_len: 24 }];
+    let carrier = Carrier::Dht { networks: &networks, direct: false };
+    let check = |ip: &str, pinned| {
+        carrier::check_address(ip.parse().unwrap(), carrier, pinned, false).is_ok()
+    };
+    for (ip, by_pinned, by_others) in [
+        ("0.1.2.3", false, false),
+        ("127.0.0.1", false, false),
+        ("::1", false, false),
+        ("224.0.0.1", false, false),
+        ("255.255.255.255", false, false),
+        ("169.254.169.254", false, false),
+        ("fd00:ec2::254", false, false),
+        ("169.254.7.7", false, false),
+        ("fe80::1", false, false),
+        ("192.168.1.9", true, true),
+        ("192.168.2.9", true, false),
+        ("100.64.1.1", true, false),
+        ("fd12::1", true, false),
+        ("8.8.8.8", true, true),
+        ("2606:4700::1111", true, true),
+    ] {
+        assert_eq!((check(ip, true), check(ip, false)), (by_pinned, by_others), "{ip}");
+    }
+    let loopback = "127.0.0.1".parse().unwrap();
+    assert!(carrier::check_address(loopback, carrier, false, true).is_ok());
+}
+
+#[test]
+fn among_equals_the_lan_is_before_the_provider_itself_and_that_before_what_others_keep() {
+    let mut fixture = Fixture::new(&[1]);
+    let signed = fixture.sign(1, advert(1));
+    let accepted = fixture.judge(&signed).unwrap();
+    let received = Received::Signed(signed);
+    let rank = |carrier| Rank::new(accepted, &received, carrier, None, &[0; 32]);
+    let networks = &[];
+    let (lan, direct, kept) = (
+        rank(Carrier::Lan { networks }),
+        rank(Carrier::Dht { networks, direct: true }),
+        rank(Carrier::Dht { networks, direct: false }),
+    );
+    assert!(lan < direct && direct < kept);
+}

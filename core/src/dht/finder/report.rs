@@ -87,6 +87,16 @@ impl Report<'_> {
     }
 }
 
+/// So many of something.
+struct Of(u16, &'static str);
+
+impl fmt::Display for Of {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(count, noun) = self;
+        write!(f, "{count} {noun}{}", if *count == 1 { "" } else { "s" })
+    }
+}
+
 impl fmt::Display for Nothing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -108,7 +118,8 @@ impl fmt::Display for Report<'_> {
             writeln!(f, "{bootstrap}")?;
         }
         let Counts { asked, answered, failed, .. } = self.counts;
-        writeln!(f, "asked {asked} peers: {answered} answered, {failed} did not")?;
+        let asked = Of(asked, "peer");
+        writeln!(f, "asked {asked}: {answered} answered, {failed} did not")?;
         if let Some((peer, failure)) = self.last_failure {
             match peer {
                 Some(peer) => writeln!(f, "the last one that did not: {peer} {failure}")?,
@@ -117,10 +128,11 @@ impl fmt::Display for Report<'_> {
         }
         let Counts { providers, dialled, .. } = self.counts;
         if providers > 0 {
-            writeln!(f, "{providers} providers named, {dialled} asked for their own record")?;
+            let providers = Of(providers, "provider");
+            writeln!(f, "{providers} named, {dialled} asked for their own record")?;
         }
         let Counts { records, accepted, oversized, .. } = self.counts;
-        write!(f, "{records} records, {accepted} accepted")?;
+        write!(f, "{}, {accepted} accepted", Of(records, "record"))?;
         if oversized > 0 {
             write!(f, ", {oversized} too long")?;
         }
