@@ -265,7 +265,9 @@ impl Discovery {
 
     /// Whether the DHT has nothing under way that could bring something.
     fn has_searched(&self) -> bool {
-        self.carriers == Carriers::Lan || (self.searched && self.resolver.is_settled())
+        let nobody = self.client.dht().report().bootstraps().is_empty();
+        let is_settled = self.resolver.is_settled();
+        self.carriers == Carriers::Lan || (is_settled && (self.searched || nobody))
     }
 
     fn best_accepted(&self) -> Option<TrustClass> {

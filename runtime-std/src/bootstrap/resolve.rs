@@ -157,7 +157,7 @@ impl Search<'_> {
     }
 
     fn take(&mut self, peer: Option<PeerId>, sockets: Vec<SocketAddr>) {
-        let known = self.found.iter().position(|known| peer.is_some() && known.peer == peer);
+        let known = self.found.iter().position(|known| known.peer == peer);
         if known.is_none() {
             if self.found.len() == PEERS_MAX {
                 return;

@@ -6,6 +6,8 @@ use clap::{Args, ValueEnum};
 use phase_core::client::Carriers;
 use phase_core::wire::multiaddr::Address;
 
+use crate::config::dht::Endpoint;
+
 /// Where the DHT is entered.
 #[derive(Args, Clone, Debug, Default)]
 pub struct Bootstraps {
@@ -68,4 +70,22 @@ pub fn search(
         return Err(NoBootstrap);
     }
     Ok((mode.into(), all))
+}
+
+/// How a provider takes part in the DHT.
+#[derive(Args, Clone, Debug, Default)]
+pub(super) struct Serving {
+    /// Do not take part in the DHT.
+    #[arg(long, conflicts_with_all = ["dht_listen", "dht_announce", "bootstraps"])]
+    pub(super) no_dht: bool,
+    /// Where to listen for other nodes of the DHT, such as /ip4/0.0.0.0/tcp/4001; the default is port 4001 of every
+    /// address. Port 0 takes a free one. May be given more than once.
+    #[arg(long, value_name = "MULTIADDR", value_parser = Endpoint::listen)]
+    pub(super) dht_listen: Vec<Endpoint>,
+    /// Tell other nodes this address instead of this host's own, such as behind a port that is forwarded. May be
+    /// given more than once.
+    #[arg(long, value_name = "MULTIADDR", value_parser = Endpoint::announce)]
+    pub(super) dht_announce: Vec<Endpoint>,
+    #[command(flatten)]
+    pub(super) bootstraps: Bootstraps,
 }

@@ -20,7 +20,7 @@ use crate::config::file::File;
 use crate::config::settings::{AdvertiseUrl, Flags, Settings};
 use crate::config::{self, EXAMPLE};
 use crate::exit::Exit;
-use crate::serve;
+use crate::{net, serve};
 
 /// Serves boot images on the local network: announces them by multicast DNS, signs their manifests, and serves
 /// the files by HTTP.
@@ -89,9 +89,11 @@ struct Serve {
     advertise_url: Option<AdvertiseUrl>,
     #[command(flatten)]
     interfaces: super::common::Interfaces,
-    /// Serve HTTP only.
+    /// Do not announce by multicast DNS.
     #[arg(long)]
     no_mdns: bool,
+    #[command(flatten)]
+    dht: super::dht::Serving,
     /// Lifetime of an advert; it is signed anew at two thirds of it.
     #[arg(long, value_name = "SECONDS",
           value_parser = clap::value_parser!(u32).range(i64::from(TTL_MIN)..=i64::from(TTL_MAX)))]
@@ -128,6 +130,10 @@ impl Serve {
             advertise_url: own.advertise_url,
             interfaces: own.interfaces.interfaces,
             no_mdns: own.no_mdns,
+            no_dht: own.dht.no_dht,
+            dht_listen: own.dht.dht_listen,
+            dht_announce: own.dht.dht_announce,
+            bootstraps: own.dht.bootstraps.bootstraps,
             record_ttl: own.record_ttl,
             state_dir: own.place.state_dir,
             log: own.log,
@@ -175,7 +181,8 @@ impl From<io::Error> for Failure {
 impl From<serve::Error> for Failure {
     fn from(error: serve::Error) -> Self {
         let exit = match &error {
-            serve::Error::Net(_) => Exit::NoNetwork,
+            serve::Error::Net { source: net::Error::Listen { .. } } => Exit::Usage,
+            serve::Error::Net { .. } => Exit::NoNetwork,
             serve::Error::System(_) => Exit::Internal,
             serve::Error::State(_)
             | serve::Error::Saved(_)

@@ -12,7 +12,7 @@ use crate::config::settings::state_dir;
 use crate::exit::Exit;
 use crate::serve::control::{self, Request, Response};
 use crate::state::StateDir;
-use crate::status::Status;
+use crate::status::{DhtStatus, Status};
 
 #[derive(Args, Debug)]
 pub(super) struct Query {
@@ -63,11 +63,23 @@ fn print_status(out: &mut impl io::Write, status: &Status) -> io::Result<()> {
     )?;
     writeln!(out, "peer id   {}", status.peer_id)?;
     writeln!(out, "signing   {}", status.signing)?;
-    let announced = status.adverts.iter().filter(|a| a.state == "announced").count();
     writeln!(out, "images    {}", status.images.len())?;
+    let of = |carrier: &str, state: &str| {
+        let all = status.adverts.iter().filter(|advert| advert.carrier == carrier);
+        let count = all.clone().filter(|advert| advert.state == state).count();
+        format!("{count} of {} adverts", all.count())
+    };
     match status.mdns {
-        true => writeln!(out, "announced {announced} of {} adverts", status.adverts.len())?,
+        true => writeln!(out, "announced {}", of("lan", "announced"))?,
         false => writeln!(out, "announced nothing: mDNS is off")?,
+    }
+    match &status.dht {
+        Some(dht) => {
+            writeln!(out, "published {} in the DHT", of("dht", "published"))?;
+            print_publications(out, status)?;
+            print_dht(out, dht)?;
+        }
+        None => writeln!(out, "published nothing: the DHT is off")?,
     }
     for link in &status.links {
         let addresses: Vec<_> = link.addresses.iter().map(ToString::to_string).collect();
@@ -78,6 +90,65 @@ fn print_status(out: &mut impl io::Write, status: &Status) -> io::Result<()> {
     }
     for warning in &status.warnings {
         writeln!(out, "warning   {}", Escaped(warning))?;
+    }
+    Ok(())
+}
+
+/// When each advert was published in the DHT, and when it will be.
+fn print_publications(out: &mut impl io::Write, status: &Status) -> io::Result<()> {
+    for advert in status.adverts.iter().filter(|advert| advert.carrier == "dht") {
+        let image = format!("{}/{}", advert.channel, advert.arch);
+        let Some(publication) = &advert.publication else {
+            writeln!(out, "    {image} {}", advert.state)?;
+            continue;
+        };
+        let next = publication
+            .next_in_seconds
+            .map_or_else(|| "under way".to_owned(), |seconds| format!("next in {seconds} s"));
+        match publication.published_seconds_ago {
+            Some(ago) => writeln!(
+                out,
+                "    {image} seq {}: published {ago} s ago, {} nodes keep it, {next}",
+                advert.seq, publication.holders
+            )?,
+            None => writeln!(
+                out,
+                "    {image} seq {}: not published yet, {} attempts failed, {next}",
+                advert.seq, publication.failures
+            )?,
+        }
+    }
+    Ok(())
+}
+
+fn print_dht(out: &mut impl io::Write, dht: &DhtStatus) -> io::Result<()> {
+    writeln!(
+        out,
+        "dht       {} peers known, {} of them there, {} connected; stores {} records and {} provider records for others",
+        dht.peers, dht.live_peers, dht.connections, dht.records, dht.provider_records
+    )?;
+    if !dht.buckets.is_empty() {
+        let buckets = dht.buckets.iter().map(|one| format!("{}:{}", one.bucket, one.peers));
+        writeln!(out, "buckets   {}", buckets.collect::<Vec<_>>().join(" "))?;
+    }
+    if let Some(seconds) = dht.refresh_in_seconds {
+        writeln!(out, "refresh   in {seconds} s")?;
+    }
+    writeln!(out, "listening {}", dht.listening.join(" "))?;
+    writeln!(out, "told      {}", dht.announced.join(" "))?;
+    for bootstrap in &dht.bootstraps {
+        let peer = bootstrap.peer_id.as_ref().map_or_else(String::new, |peer| format!(" {peer}"));
+        let error = bootstrap.error.as_ref().map_or_else(String::new, |error| format!(": {error}"));
+        writeln!(
+            out,
+            "bootstrap {} {}{peer}{}",
+            Escaped(&bootstrap.address),
+            bootstrap.state,
+            Escaped(&error)
+        )?;
+    }
+    if dht.bootstraps.is_empty() {
+        writeln!(out, "bootstrap none: others enter the DHT by this node")?;
     }
     Ok(())
 }
@@ -110,12 +181,13 @@ pub(super) fn list(query: &Query) -> Result<Exit, Failure> {
         }
         for advert in adverts {
             let link = links.iter().find(|link| link.interface == advert.interface);
-            let name = link.map_or("", |link| &link.name);
+            let name = link.map_or_else(String::new, |link| format!("on {}", link.name));
+            let name = if advert.carrier == "dht" { "in the DHT".to_owned() } else { name };
             writeln!(
                 out,
-                "    {} on {} {} seq {}",
+                "    {} {} {} seq {}",
                 advert.state,
-                Escaped(name),
+                Escaped(&name),
                 advert.url,
                 advert.seq
             )?;

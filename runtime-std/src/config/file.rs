@@ -5,25 +5,32 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::str::FromStr as _;
 
 use clap::ValueEnum as _;
+use phase_core::wire::multiaddr::Address;
 use phase_core::wire::record::{Channel, ProviderName, TTL_MAX, TTL_MIN};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::dht::Endpoint;
 use super::settings::AdvertiseUrl;
 use crate::artifacts::keeper::Expected;
 use crate::artifacts::{KNOWN_ARCHS, canonical_arch};
 use crate::cli::common::LogFormat;
 
 /// The keys of the file, in the order of its documentation.
-pub const KEYS: [&str; 10] = [
+pub const KEYS: [&str; 14] = [
     "artifacts",
     "name",
     "listen",
     "advertise-url",
     "interface",
     "no-mdns",
+    "no-dht",
+    "dht-listen",
+    "dht-announce",
+    "bootstrap",
     "record-ttl",
     "state-dir",
     "log",
@@ -65,6 +72,14 @@ pub struct File {
     pub interfaces: Option<Vec<String>>,
     /// `no-mdns`.
     pub no_mdns: Option<bool>,
+    /// `no-dht`.
+    pub no_dht: Option<bool>,
+    /// `dht-listen`.
+    pub dht_listen: Option<Vec<Endpoint>>,
+    /// `dht-announce`.
+    pub dht_announce: Option<Vec<Endpoint>>,
+    /// `bootstrap`.
+    pub bootstraps: Option<Vec<Address>>,
     /// `record-ttl`, in seconds.
     pub record_ttl: Option<u32>,
     /// `state-dir`.
@@ -119,8 +134,17 @@ impl File {
                 let rule = AdvertiseUrl::RULE;
                 self.advertise_url = reader.parsed(name, value, rule, |t| t.parse().ok());
             }
-            "interface" => self.interfaces = reader.strings(name, value),
+            "interface" => {
+                let text = |t: &str| {
+                    if t.is_empty() { Err("must not be empty") } else { Ok(t.to_owned()) }
+                };
+                self.interfaces = reader.list(name, value, text);
+            }
             "no-mdns" => self.no_mdns = reader.boolean(name, value),
+            "no-dht" => self.no_dht = reader.boolean(name, value),
+            "dht-listen" => self.dht_listen = reader.list(name, value, Endpoint::listen),
+            "dht-announce" => self.dht_announce = reader.list(name, value, Endpoint::announce),
+            "bootstrap" => self.bootstraps = reader.list(name, value, Address::from_str),
             "record-ttl" => self.record_ttl = reader.ttl(name, value),
             "log" => {
                 let rule = "must be \"text\" or \"json\"";
@@ -196,8 +220,13 @@ impl Reader<'_> {
         found
     }
 
-    /// One string or an array of strings, none of them empty.
-    fn strings(&mut self, name: &str, value: &Value<'_>) -> Option<Vec<String>> {
+    /// One string or an array of strings.
+    fn list<T, E: fmt::Display>(
+        &mut self,
+        name: &str,
+        value: &Value<'_>,
+        parse: impl Fn(&str) -> Result<T, E>,
+    ) -> Option<Vec<T>> {
         let items: Vec<&Value<'_>> = match value.get_ref() {
             DeValue::Array(items) => items.iter().collect(),
             DeValue::String(_)
@@ -207,9 +236,21 @@ impl Reader<'_> {
             | DeValue::Datetime(_)
             | DeValue::Table(_) => vec![value],
         };
-        let text = |t: &str| (!t.is_empty()).then(|| t.to_owned());
-        let read = |item| self.parsed(name, item, "must not be empty", text);
-        items.into_iter().map(read).collect()
+        let read = |item: &Value<'_>| {
+            let Some(text) = item.get_ref().as_str() else {
+                self.wrong_kind(name, item, "a string");
+                return None;
+            };
+            let parsed = parse(text);
+            parsed
+                .map_err(|rule| {
+                    self.problem(item.span(), format!("`{name}`: {rule}; it is {text:?}"))
+                })
+                .ok()
+        };
+        // All of them, so that each that is wrong is told.
+        let all: Vec<Option<T>> = items.into_iter().map(read).collect();
+        all.into_iter().collect()
     }
 
     fn ttl(&mut self, name: &str, value: &Value<'_>) -> Option<u32> {
@@ -290,6 +331,10 @@ mod tests {
             advertise-url = "http://boot.example.org:8080/"
             interface = ["eth0", "eth1"]
             no-mdns = true
+            no-dht = false
+            dht-listen = ["/ip4/0.0.0.0/tcp/0", "/ip6/::/tcp/4002"]
+            dht-announce = "/ip4/192.0.2.1/tcp/4001"
+            bootstrap = ["/dnsaddr/boot.example.org", "/ip6/2001:db8::1/tcp/4001"]
             record-ttl = 0x3c
             state-dir = "/state"
             log = "json"
@@ -306,6 +351,13 @@ mod tests {
             (file.no_mdns, file.record_ttl, file.log),
             (Some(true), Some(60), Some(LogFormat::Json))
         );
+        assert_eq!(file.no_dht, Some(false));
+        assert_eq!(
+            file.dht_listen.unwrap().iter().map(|e| e.0.port()).collect::<Vec<_>>(),
+            [0, 4002]
+        );
+        assert_eq!(file.dht_announce.unwrap()[0].to_string(), "/ip4/192.0.2.1/tcp/4001");
+        assert_eq!(file.bootstraps.unwrap()[0].to_string(), "/dnsaddr/boot.example.org");
         assert_eq!(file.state_dir.as_deref(), Some(Path::new("/state")));
         assert_eq!(Vec::from_iter(&file.channels["stable"]), ["arm64", "x86_64"]);
         assert!(file.advertise_url.is_some());
@@ -317,6 +369,7 @@ mod tests {
         let problems = parse(
             "artefacts = 1\nlisten = \"8080\"\nrecord-ttl = 59\n\nlog = \"xml\"\nname = \"\"\n\
              no-mdns = \"yes\"\ninterface = [\"eth0\", 1]\nzzz = 1\nadvertise-url = \"ftp://x/\"\n\
+             dht-listen = [\"/ip4/0.0.0.0/udp/1\", 5, \"/dns/a/tcp/1\"]\nbootstrap = \"boot.example\"\n\
              [channel.Stable]\n[channel.stable]\narch = []\n[channel.testing]\narchs = [\"sparc\"]\n",
         )
         .unwrap_err();
@@ -328,11 +381,15 @@ mod tests {
             "6: `name` must be 1 to 40 octets of printable text without \" or \\; it is \"\"",
             "7: `no-mdns` must be true or false, not string",
             "8: `interface` must be a string, not integer",
-            "9: unknown key `zzz`; known are artifacts, name, listen, advertise-url, interface, no-mdns, record-ttl, state-dir, log, channel",
+            "9: unknown key `zzz`; known are artifacts, name, listen, advertise-url, interface, no-mdns, no-dht, dht-listen, dht-announce, bootstrap, record-ttl, state-dir, log, channel",
             "10: `advertise-url` must be http:// or https://, a host and perhaps a port, such as \"http://boot.example.org:8080\"; it is \"ftp://x/\"",
-            "11: `channel.Stable`: a channel is 1 to 32 of a-z 0-9 . _ - and begins with a letter or digit",
-            "13: unknown key `arch`; did you mean `archs`?",
-            "15: `archs` knows arm, arm64, i386, loongarch64, ppc64le, riscv64, s390x, x86_64 (also aarch64, amd64); it is \"sparc\"",
+            "11: `dht-listen` must be a string, not integer",
+            "11: `dht-listen`: /tcp/ and a port must follow the host; other transports are not spoken; it is \"/ip4/0.0.0.0/udp/1\"",
+            "11: `dht-listen`: it must begin with /ip4/ or /ip6/ and an address of this host, not a name; it is \"/dns/a/tcp/1\"",
+            "12: `bootstrap`: it must begin with /ip4/, /ip6/, /dns/, /dns4/, /dns6/ or /dnsaddr/; it is \"boot.example\"",
+            "13: `channel.Stable`: a channel is 1 to 32 of a-z 0-9 . _ - and begins with a letter or digit",
+            "15: unknown key `arch`; did you mean `archs`?",
+            "17: `archs` knows arm, arm64, i386, loongarch64, ppc64le, riscv64, s390x, x86_64 (also aarch64, amd64); it is \"sparc\"",
         ];
         assert_eq!(problems, expected);
     }

@@ -4,6 +4,7 @@
 //! architectures a channel is expected to have. Unknown keys are errors, and all errors are reported at once.
 //! Not here: the syntax ([`file`]), the flags themselves.
 
+pub mod dht;
 pub mod file;
 pub mod settings;
 

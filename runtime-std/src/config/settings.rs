@@ -5,9 +5,11 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use phase_core::wire::multiaddr::Address;
 use phase_core::wire::record::{ProviderName, TTL_DEFAULT};
 use phase_core::wire::url::{self, Url};
 
+use super::dht::{Endpoint, LISTEN_DEFAULT};
 use super::file::File;
 use crate::artifacts::keeper::Expected;
 use crate::cli::common::LogFormat;
@@ -63,6 +65,14 @@ pub struct Flags {
     pub interfaces: Vec<String>,
     /// `--no-mdns`.
     pub no_mdns: bool,
+    /// `--no-dht`.
+    pub no_dht: bool,
+    /// `--dht-listen`, each.
+    pub dht_listen: Vec<Endpoint>,
+    /// `--dht-announce`, each.
+    pub dht_announce: Vec<Endpoint>,
+    /// `--bootstrap`, each.
+    pub bootstraps: Vec<Address>,
     /// `--record-ttl`, in seconds.
     pub record_ttl: Option<u32>,
     /// `--state-dir`.
@@ -86,6 +96,14 @@ pub struct Settings {
     pub interfaces: Vec<String>,
     /// Whether to announce by mDNS.
     pub mdns: bool,
+    /// Whether to take part in the DHT.
+    pub dht: bool,
+    /// Where to listen for other nodes of the DHT.
+    pub dht_listen: Vec<Endpoint>,
+    /// What other nodes are told instead of this host's own addresses; empty: those.
+    pub dht_announce: Vec<Endpoint>,
+    /// Where the DHT is entered.
+    pub bootstraps: Vec<Address>,
     /// Lifetime of an advert in seconds.
     pub record_ttl: u32,
     /// Where key and state are kept.
@@ -119,6 +137,11 @@ pub fn state_dir(flag: Option<PathBuf>, file: Option<&File>) -> Result<PathBuf, 
         .ok_or(Absent::StateDir)
 }
 
+/// Flags that were given replace what the file has.
+fn several<T: Clone>(flags: &[T], file: Option<&Vec<T>>) -> Vec<T> {
+    if flags.is_empty() { file.cloned().unwrap_or_default() } else { flags.to_vec() }
+}
+
 impl Settings {
     /// Puts flags before the file before defaults.
     ///
@@ -127,10 +150,7 @@ impl Settings {
     pub fn new(flags: &Flags, file: Option<&File>) -> Result<Self, Absent> {
         let none = File::default();
         let from_file = file.unwrap_or(&none);
-        let interfaces = match flags.interfaces.is_empty() {
-            true => from_file.interfaces.clone().unwrap_or_default(),
-            false => flags.interfaces.clone(),
-        };
+        let dht_listen = several(&flags.dht_listen, from_file.dht_listen.as_ref());
         let artifacts = flags.artifacts.clone().or_else(|| from_file.artifacts.clone());
         let advertise_url = flags.advertise_url.clone().or_else(|| from_file.advertise_url.clone());
         Ok(Self {
@@ -138,8 +158,12 @@ impl Settings {
             name: flags.name.clone().or_else(|| from_file.name.clone()),
             listen: flags.listen.or(from_file.listen),
             advertise_url,
-            interfaces,
+            interfaces: several(&flags.interfaces, from_file.interfaces.as_ref()),
             mdns: !(flags.no_mdns || from_file.no_mdns.unwrap_or(false)),
+            dht: !(flags.no_dht || from_file.no_dht.unwrap_or(false)),
+            dht_listen: if dht_listen.is_empty() { LISTEN_DEFAULT.to_vec() } else { dht_listen },
+            dht_announce: several(&flags.dht_announce, from_file.dht_announce.as_ref()),
+            bootstraps: several(&flags.bootstraps, from_file.bootstraps.as_ref()),
             record_ttl: flags.record_ttl.or(from_file.record_ttl).unwrap_or(TTL_DEFAULT),
             state_dir: state_dir(flags.state_dir.clone(), file)?,
             log: flags.log.or(from_file.log).unwrap_or_default(),
@@ -169,6 +193,18 @@ impl Settings {
             line("interface", toml::Value::from(self.interfaces.clone()).to_string());
         }
         line("no-mdns", (!self.mdns).to_string());
+        line("no-dht", (!self.dht).to_string());
+        let texts = |all: &[Endpoint]| {
+            toml::Value::from(all.iter().map(ToString::to_string).collect::<Vec<_>>()).to_string()
+        };
+        line("dht-listen", texts(&self.dht_listen));
+        if !self.dht_announce.is_empty() {
+            line("dht-announce", texts(&self.dht_announce));
+        }
+        if !self.bootstraps.is_empty() {
+            let texts: Vec<_> = self.bootstraps.iter().map(ToString::to_string).collect();
+            line("bootstrap", toml::Value::from(texts).to_string());
+        }
         line("record-ttl", self.record_ttl.to_string());
         line("state-dir", quote(&self.state_dir.to_string_lossy()));
         line("log", quote(if self.log == LogFormat::Json { "json" } else { "text" }));
@@ -200,7 +236,8 @@ mod tests {
     #[test]
     fn what_is_shown_reads_back_as_the_same_settings() {
         let text = "artifacts = \"/a\"\nname = \"lab ü\"\nlisten = \"1.2.3.4:80\"\nadvertise-url = \"http://h.example\"\n\
-            interface = [\"e0\"]\nno-mdns = true\nstate-dir = \"/s\"\n[channel.\"1.0\"]\narchs = [\"arm64\"]";
+            interface = [\"e0\"]\nno-mdns = true\ndht-listen = \"/ip4/0.0.0.0/tcp/0\"\n\
+            dht-announce = [\"/ip6/2001:db8::1/tcp/9\"]\nbootstrap = \"/dnsaddr/boot.example\"\nstate-dir = \"/s\"\n[channel.\"1.0\"]\narchs = [\"arm64\"]";
         let file = File::parse(Path::new("/p.toml"), text).unwrap();
         let settings = Settings::new(&Flags::default(), Some(&file)).unwrap();
         let again = File::parse(Path::new("/p.toml"), &settings.to_toml()).unwrap();

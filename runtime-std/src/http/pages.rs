@@ -10,7 +10,7 @@ use axum::response::{IntoResponse as _, Response};
 use serde_json::json;
 
 use super::Shared;
-use crate::status::Status;
+use crate::status::{BootstrapStatus, DhtStatus, Status};
 
 /// How long the daemon may take to say how it is. It answers in microseconds unless it hangs.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -77,6 +77,23 @@ pub(super) async fn metrics(State(shared): State<Shared>) -> Response {
             metric("counter", &format!("mdns_{name}_total"), help, *value);
         }
         metric("gauge", "images", "Images served.", status.images.len() as u64);
+        for (name, (help, value)) in &status.dht_counters {
+            metric("counter", &format!("dht_{name}_total"), help, *value);
+        }
+        if let Some(dht) = &status.dht {
+            let published = status.adverts.iter().filter(|a| a.state == "published").count();
+            metric("gauge", "adverts_published", "Adverts published in the DHT.", published as u64);
+            let gauges = [
+                ("peers", "Peers in the routing table.", dht.peers),
+                ("peers_live", "Peers in the routing table that were there last.", dht.live_peers),
+                ("connections", "Peers there is a connection to.", dht.connections),
+                ("records", "Records stored for others.", dht.records),
+                ("provider_records", "Provider records stored for others.", dht.provider_records),
+            ];
+            for (name, help, value) in gauges {
+                metric("gauge", &format!("dht_{name}"), help, value as u64);
+            }
+        }
         let announced = status.adverts.iter().filter(|a| a.state == "announced").count();
         metric("gauge", "adverts_announced", "Adverts announced by mDNS.", announced as u64);
         metric("gauge", "links", "Links that mDNS is served on.", status.links.len() as u64);
@@ -152,11 +169,11 @@ fn write_page(html: &mut String, status: &Status) -> fmt::Result {
         }
     }
     html.push_str(if status.images.is_empty() { "" } else { "</table>" });
-    html.push_str("<h2>Announced by mDNS</h2>");
+    html.push_str("<h2>Adverts</h2>");
     if status.adverts.is_empty() {
         html.push_str("<p>Nothing.</p>");
     } else {
-        html.push_str("<table><tr><th>Instance<th>Interface<th>URL<th>State");
+        html.push_str("<table><tr><th>Instance<th>Where<th>URL<th>State");
     }
     for advert in &status.adverts {
         let link = status.links.iter().find(|link| link.interface == advert.interface);
@@ -164,13 +181,35 @@ fn write_page(html: &mut String, status: &Status) -> fmt::Result {
             html,
             "<tr><td>{}<td>{}<td><code>{}</code><td>{}",
             Escaped(&advert.instance),
-            Escaped(link.map_or("", |link| &link.name)),
+            if advert.carrier == "dht" {
+                Escaped("DHT")
+            } else {
+                Escaped(link.map_or("", |link| &link.name))
+            },
             Escaped(&advert.url),
             Escaped(&advert.state),
         )?;
     }
     html.push_str(if status.adverts.is_empty() { "" } else { "</table>" });
+    if let Some(dht) = &status.dht {
+        write_dht(html, dht)?;
+    }
     list(html, "Artifacts directory", &status.warnings)
+}
+
+fn write_dht(html: &mut String, dht: &DhtStatus) -> fmt::Result {
+    write!(
+        html,
+        "<h2>DHT</h2><p>{} peers known, {} of them there, {} connected · stores {} records and {} provider records \
+         for others</p>",
+        dht.peers, dht.live_peers, dht.connections, dht.records, dht.provider_records
+    )?;
+    list(html, "Others are told", &dht.announced)?;
+    let shown = |one: &BootstrapStatus| {
+        let error = one.error.as_ref().map_or_else(String::new, |error| format!(": {error}"));
+        format!("{} {}{error}", one.address, one.state)
+    };
+    list(html, "Bootstraps", &dht.bootstraps.iter().map(shown).collect::<Vec<_>>())
 }
 
 fn list(html: &mut String, title: &str, lines: &[String]) -> fmt::Result {

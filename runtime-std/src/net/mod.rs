@@ -32,6 +32,12 @@ pub(crate) use outbox::{Outbox, Queued};
 pub(crate) use socket::Socket;
 pub(crate) use system::{Watcher, list};
 
+/// Whether this host has the family of an address, and that address.
+pub(crate) fn has_family(address: SocketAddr) -> bool {
+    // Any port will do.
+    std::net::TcpListener::bind((address.ip(), 0)).is_ok()
+}
+
 /// RFC 6762 §3.
 pub(crate) const MDNS_PORT: u16 = 5353;
 /// RFC 6762 §3.

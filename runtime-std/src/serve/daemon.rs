@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use phase_core::machine::Family;
-use phase_core::provider::{self, Event, Name, Provider};
+use phase_core::provider::{self, Event, Name};
 use phase_core::time::Instant;
 use phase_core::wire::digest::Digest;
 use phase_core::wire::record::{Arch, Channel, Version};
@@ -14,9 +14,10 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
 use super::Ask;
+use super::dht::Entrance;
 use super::manager::Manager;
+use super::node::Node;
 use crate::artifacts::keeper::{Change, Gone, Keeper};
-use crate::artifacts::scan::IMAGES_MAX;
 use crate::artifacts::warning::Warning;
 use crate::artifacts::{Image, ImageId};
 use crate::clock::{self, Clock};
@@ -35,6 +36,9 @@ const GOODBYE_PATIENCE: Duration = Duration::from_secs(2);
 /// How often manifests are checked for renewal; a suspended machine may wake up late.
 const RENEWAL_CHECK: Duration = Duration::from_secs(3600);
 
+/// How often the peers of the DHT are written to the disk, if they changed.
+const KEEP_PEERS: Duration = Duration::from_secs(600);
+
 /// Everything the daemon holds.
 pub(super) struct Daemon {
     pub(super) settings: Settings,
@@ -47,7 +51,8 @@ pub(super) struct Daemon {
     pub(super) clock: Clock,
     pub(super) started: Instant,
     pub(super) driver: Option<Driver>,
-    pub(super) provider: Box<Provider<IMAGES_MAX>>,
+    pub(super) node: Node,
+    pub(super) entrance: Entrance,
     pub(super) keeper: Keeper,
     pub(super) manager: Manager,
     /// Whether the artifacts were looked at once.
@@ -64,7 +69,7 @@ pub(super) struct Daemon {
 }
 
 /// Why the loop ended.
-enum Turn {
+pub(super) enum Turn {
     GoOn,
     Stop,
 }
@@ -102,15 +107,18 @@ impl Daemon {
         let mut signals = Signals::new()?;
         let mut hangup = signal(SignalKind::hangup())?;
         let mut renewal = tokio::time::interval(RENEWAL_CHECK);
+        let mut keeping = self.node.dht().map(|_| tokio::time::interval(KEEP_PEERS));
         let mut watchdog = self.manager.watchdog().map(tokio::time::interval);
         loop {
             let turn = tokio::select! {
-                event = next_event(&mut self.driver, &mut self.provider) => self.on_event(event),
+                event = next_event(&mut self.driver, &mut self.node) => self.on_event(event),
                 Some(change) = changes.recv() => self.on_change(change),
                 Some(ask) = questions.recv() => self.on_question(ask),
                 () = signals.stop() => Turn::Stop,
                 _ = hangup.recv() => self.on_hangup(),
                 _ = renewal.tick() => self.renew(),
+                resolved = self.entrance.resolver.next() => self.on_resolved(resolved),
+                () = tick(keeping.as_mut()) => self.remember_peers(),
                 () = tick(watchdog.as_mut()) => self.alive(),
             };
             if matches!(turn, Turn::Stop) {
@@ -118,6 +126,7 @@ impl Daemon {
             }
         }
         self.manager.stopping();
+        self.keep_peers();
         tracing::info!("stopping: withdrawing the adverts");
         tokio::select! {
             () = self.say_goodbye() => {}
@@ -131,17 +140,21 @@ impl Daemon {
             return;
         }
         let now = self.machine_now();
-        self.provider.stop(now);
-        let goodbye = async {
-            while next_event(&mut self.driver, &mut self.provider).await != Event::Stopped {}
-        };
+        self.node.stop(now);
+        let goodbye =
+            async { while next_event(&mut self.driver, &mut self.node).await != Event::Stopped {} };
         if tokio::time::timeout(GOODBYE_PATIENCE, goodbye).await.is_err() {
             tracing::warn!("the adverts could not be withdrawn in time");
         }
     }
 
+    fn remember_peers(&mut self) -> Turn {
+        self.keep_peers();
+        Turn::GoOn
+    }
+
     /// The time by the machine's clock, which is the driver's.
-    fn machine_now(&self) -> Instant {
+    pub(super) fn machine_now(&self) -> Instant {
         self.driver.as_ref().map_or_else(|| self.clock.now(), Driver::now)
     }
 
@@ -180,6 +193,10 @@ impl Daemon {
             ("listen", new.listen != old.listen),
             ("advertise-url", new.advertise_url != old.advertise_url),
             ("no-mdns", new.mdns != old.mdns),
+            ("no-dht", new.dht != old.dht),
+            ("dht-listen", new.dht_listen != old.dht_listen),
+            ("dht-announce", new.dht_announce != old.dht_announce),
+            ("bootstrap", new.bootstraps != old.bootstraps),
             ("record-ttl", new.record_ttl != old.record_ttl),
             ("state-dir", new.state_dir != old.state_dir),
             ("log", new.log != old.log),
@@ -214,7 +231,7 @@ impl Daemon {
                 "{} and every name like it is claimed by another host; trying on",
                 describe(&name)
             ),
-            Event::Dht(event) => tracing::info!("dht: {event:?}"),
+            Event::Dht(event) => self.on_dht(event),
             Event::Stopped => return Turn::Stop,
         }
         Turn::GoOn
@@ -237,11 +254,11 @@ impl Daemon {
         let first = self.saved.take_seq(now, count);
         if self.save() {
             let machine_now = self.machine_now();
-            self.provider.sign(machine_now, now, first);
+            self.node.sign(machine_now, now, first);
         }
     }
 
-    fn save(&mut self) -> bool {
+    pub(super) fn save(&mut self) -> bool {
         let path = self.state.saved_file();
         let failed = self.saved.store(&self.state).err();
         self.not_saved = failed.map(|error| {
@@ -382,7 +399,7 @@ impl Daemon {
         let (Some(published), Some(_)) = (published, &self.driver) else { return };
         let saved = self.saved.images.get(&id.to_string());
         let number = saved.map_or(1, |image| image.name_number.max(1));
-        if let Err(error) = self.provider.publish_numbered(machine_now, published, number) {
+        if let Err(error) = self.node.publish_numbered(machine_now, published, number) {
             tracing::error!("{id}: not announced: {error}");
         }
     }
@@ -399,7 +416,7 @@ impl Daemon {
         self.shared.catalog.remove(now, id, self.keep());
         if let (Ok(channel), Ok(arch)) = (Channel::new(&id.channel), Arch::canonical(&id.arch)) {
             let now = self.machine_now();
-            self.provider.withdraw(now, &channel, &arch);
+            self.node.withdraw(now, &channel, &arch);
         }
     }
 
@@ -420,9 +437,9 @@ impl Daemon {
     }
 }
 
-async fn next_event(driver: &mut Option<Driver>, provider: &mut Provider<IMAGES_MAX>) -> Event {
+async fn next_event(driver: &mut Option<Driver>, node: &mut Node) -> Event {
     match driver {
-        Some(driver) => driver.next_event(provider).await,
+        Some(driver) => driver.next_event(node).await,
         None => pending().await,
     }
 }

@@ -1,4 +1,4 @@
-//! `phase-provider serve`: ties the artifacts directory, manifests, the HTTP server, the mDNS machine, the state and
+//! `phase-provider serve`: ties the artifacts directory, manifests, the HTTP server, the machine of mDNS and DHT, the state and
 //! the control socket together.
 //!
 //! ```text
@@ -6,11 +6,14 @@
 //!                                    | state.bin, manifests
 //! control socket, /, /health --Ask-> |  --put--> Catalog <-- HTTP (own threads)
 //! ```
+//! The DHT node is a part of the Provider; `dht.rs` resolves its bootstraps and keeps its peers.
 //! Not here: what any of them does.
 
 pub mod control;
 mod daemon;
+mod dht;
 mod manager;
+mod node;
 mod report;
 mod start;
 

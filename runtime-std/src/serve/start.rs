@@ -8,13 +8,15 @@ use std::sync::Arc;
 
 use phase_core::identity::SecretKey;
 use phase_core::mdns::service::HostLabel;
-use phase_core::provider::{self, Origin, Provider};
+use phase_core::provider::{self, Origin};
 use phase_core::rng::Seed;
 use tokio::sync::mpsc;
 
 use super::daemon::Daemon;
+use super::dht::Entrance;
 use super::manager::Manager;
-use super::{Ask, QUESTIONS, ask_status, control};
+use super::node::Node;
+use super::{Ask, QUESTIONS, ask_status, control, dht};
 use crate::artifacts::Image;
 use crate::artifacts::keeper::{Change, Keeper, StartError};
 use crate::artifacts::warning::Warning;
@@ -58,8 +60,12 @@ pub enum Error {
     #[error("--advertise-url: {0}")]
     Origin(phase_core::wire::url::Error),
     /// The network.
-    #[error(transparent)]
-    Net(#[from] net::Error),
+    #[error("{source}{}", dht_advice(source))]
+    Net {
+        /// What.
+        #[from]
+        source: net::Error,
+    },
     /// The control socket.
     #[error(
         "cannot open the control socket {path}: {source}; --state-dir may be too long a path (100 octets at most)"
@@ -73,6 +79,16 @@ pub enum Error {
     /// Something of the system.
     #[error("{0}")]
     System(#[from] io::Error),
+}
+
+/// What to do about it.
+fn dht_advice(error: &net::Error) -> &'static str {
+    match error {
+        net::Error::Listen { .. } => {
+            ", where the DHT should be; choose another port with --dht-listen /ip4/0.0.0.0/tcp/PORT, or --no-dht"
+        }
+        net::Error::Socket { .. } | net::Error::Interfaces(_) => "",
+    }
 }
 
 /// What is read before anything is opened.
@@ -124,14 +140,8 @@ pub async fn run(settings: Settings, flags: Flags, config: Option<PathBuf>) -> R
     let shared = Shared { catalog, counters, status, clock };
     let server = Server::start(listener, shared.clone())?;
 
-    let options = NetOptions { interfaces: settings.interfaces.clone(), ..NetOptions::default() };
-    let driver = settings.mdns.then(|| Driver::open(options)).transpose()?;
-    let now = driver.as_ref().map_or_else(|| clock.now(), Driver::now);
-    let mut provider = machine(&settings, &base, server.address(), now)?;
-    if let Some(driver) = &driver {
-        provider.set_port_shared(!driver.is_first_binder());
-    }
-    introduce(&settings, &base, server.address(), driver.as_ref());
+    let (driver, node) = open_network(&settings, &base, server.address(), clock)?;
+    let entrance = Entrance::new(&settings);
     let Base { state, _lock, saved, signer, .. } = base;
     let mut daemon = Daemon {
         settings,
@@ -144,7 +154,8 @@ pub async fn run(settings: Settings, flags: Flags, config: Option<PathBuf>) -> R
         clock,
         started: clock.now(),
         driver,
-        provider,
+        node,
+        entrance,
         keeper,
         manager: Manager::connect(),
         ready: false,
@@ -165,26 +176,62 @@ pub async fn run(settings: Settings, flags: Flags, config: Option<PathBuf>) -> R
     Ok(())
 }
 
+/// The network and the machine on it.
+fn open_network(
+    settings: &Settings,
+    base: &Base,
+    address: SocketAddr,
+    clock: Clock,
+) -> Result<(Option<Driver>, Node), Error> {
+    let driver = open_driver(settings)?;
+    let now = driver.as_ref().map_or_else(|| clock.now(), Driver::now);
+    let mut node = machine(settings, base, address, now, driver.as_ref())?;
+    if let Some(driver) = &driver {
+        node.set_port_shared(!driver.is_first_binder());
+        dht::restore(&mut node, &base.state, driver);
+    }
+    introduce(settings, base, address, driver.as_ref());
+    Ok((driver, node))
+}
+
+/// The network of what is wanted: none for HTTP alone.
+fn open_driver(settings: &Settings) -> Result<Option<Driver>, Error> {
+    if !settings.mdns && !settings.dht {
+        return Ok(None);
+    }
+    let options = NetOptions {
+        interfaces: settings.interfaces.clone(),
+        without_mdns: !settings.mdns,
+        listen: dht::listen(settings),
+        ..NetOptions::default()
+    };
+    Ok(Some(Driver::open(options)?))
+}
+
 fn machine(
     settings: &Settings,
     base: &Base,
     address: SocketAddr,
     now: phase_core::time::Instant,
-) -> Result<Box<Provider<{ crate::artifacts::scan::IMAGES_MAX }>>, Error> {
+    driver: Option<&Driver>,
+) -> Result<Node, Error> {
     let mut seed = [0; 32];
     getrandom::fill(&mut seed).map_err(key::Error::Entropy)?;
+    let seed = Seed(seed);
     let hostname = nix::unistd::gethostname().map_err(io::Error::from)?;
     let saved = base.saved.host.as_deref().and_then(|label| HostLabel::new(label).ok());
     let host = saved.unwrap_or_else(|| HostLabel::from_hostname(&hostname.to_string_lossy()));
     let config = provider::Config {
-        seed: Seed(seed),
+        seed,
         key: base.key.clone(),
         name: settings.name.clone(),
         host,
         origin: origin(settings, address)?,
         ttl: settings.record_ttl,
     };
-    Ok(Box::new(Provider::new(now, config)))
+    let dht = driver.filter(|_| settings.dht);
+    let dht = dht.map(|driver| dht::config(settings, &base.key, seed, driver));
+    Ok(Node::new(now, config, settings.mdns, dht.as_ref()))
 }
 
 /// Where clients are sent: what is configured, or the one address that is listened on, or each interface's own.
@@ -227,8 +274,14 @@ fn introduce(settings: &Settings, base: &Base, address: SocketAddr, driver: Opti
         None => tracing::info!("serving {directory} at http://{address}"),
     }
     let Some(driver) = driver else {
-        return tracing::info!("not announced: mDNS is off");
+        return tracing::info!("not announced: mDNS and DHT are off");
     };
+    if settings.dht {
+        dht::introduce(settings, &peer.to_string(), driver);
+    }
+    if !settings.mdns {
+        return tracing::info!("not announced on the local network: mDNS is off");
+    }
     let used: Vec<_> = driver.interfaces().iter().filter(|i| i.links().next().is_some()).collect();
     if used.is_empty() {
         tracing::warn!("no interface to announce on yet; those that come up are used");

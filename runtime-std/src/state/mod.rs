@@ -4,6 +4,7 @@
 //! STATE/identity.key      the node's key, 0600
 //!       release/NAME.key  release keys, 0600; with any, manifests are signed with all of them and not the node's
 //!       state.bin         sequence number, manifest versions, names changed after conflicts
+//!       dht.bin           peers of the DHT that the last run knew
 //!       lock              held by the running daemon
 //!       control.sock      where it is asked (`serve::control`)
 //! ```
@@ -84,6 +85,12 @@ impl StateDir {
     #[must_use]
     pub fn saved_file(&self) -> PathBuf {
         self.0.join("state.bin")
+    }
+
+    /// The peers of the DHT that the last run knew.
+    #[must_use]
+    pub fn dht_file(&self) -> PathBuf {
+        self.0.join("dht.bin")
     }
 
     /// The socket of the running daemon.

@@ -9,4 +9,5 @@ mod node;
 mod promote;
 mod publisher;
 mod serve;
+mod serve_dht;
 mod wan;

@@ -47,16 +47,17 @@ impl Lab {
         end(command)
     }
 
-    fn serve_arguments(&self) -> Vec<String> {
+    pub(crate) fn serve_arguments(&self) -> Vec<String> {
         ["serve", "--artifacts", &self.path("artifacts"), "--state-dir", &self.path("state")]
             .map(str::to_owned)
             .to_vec()
     }
 
-    /// Serves on a free port of loopback without mDNS.
+    /// Serves on a free port of loopback without mDNS and DHT.
     pub(crate) fn serve(&self, more: &[&str]) -> Process {
         let mut command = Command::new(PROVIDER);
-        command.args(self.serve_arguments()).args(["--no-mdns", "--listen", "127.0.0.1:0"]);
+        command.args(self.serve_arguments()).args(["--no-mdns", "--no-dht"]);
+        command.args(["--listen", "127.0.0.1:0"]);
         Process::spawn({
             command.args(more);
             command
@@ -64,7 +65,7 @@ impl Lab {
         .unwrap()
     }
 
-    fn status(&self) -> Value {
+    pub(crate) fn status(&self) -> Value {
         let answer = self.run(&["status", "--json"]);
         serde_json::from_str(&answer.stdout).unwrap_or_else(|e| panic!("{e}: {answer:?}"))
     }

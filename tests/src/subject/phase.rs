@@ -31,7 +31,7 @@ impl Subject for Phase {
     ) -> Result<Box<dyn Running>, Error> {
         let mut running = Provider::prepare(directory, wanted)?;
         let mut command = host.namespace.command(process::binary("phase-provider")?);
-        command.args(["serve", "--listen", "[::]:8080"]);
+        command.args(["serve", "--listen", "[::]:8080", "--no-dht"]);
         if !wanted.name.is_empty() {
             command.args(["--name", &wanted.name]);
         }

@@ -130,7 +130,7 @@ fn start_ours(namespace: &Namespace) -> Result<Running, Error> {
     // An image that somebody may still be copying is not announced; this one has lain there.
     thread::sleep(LAIN);
     let mut serve = namespace.command(program("phase-provider"));
-    serve.args(["serve", "--name", "bench", "--listen", "0.0.0.0:8080", "--artifacts"]);
+    serve.args(["serve", "--no-dht", "--name", "bench", "--listen", "0.0.0.0:8080", "--artifacts"]);
     serve.arg(directory.path().join("artifacts"));
     serve.arg("--state-dir").arg(directory.path().join("state"));
     let started = deadline::now();

@@ -76,6 +76,11 @@ impl Bootstrap {
         Target { peer: self.peer, addresses: self.addresses }
     }
 
+    /// Whether this is what the same words lead to, perhaps to other addresses by now.
+    pub(in crate::dht) fn is_named_like(&self, other: &Self) -> bool {
+        (&self.text, self.peer) == (&other.text, other.peer)
+    }
+
     pub(in crate::dht) fn is_same(&self, other: &Self) -> bool {
         self.target() == other.target()
     }

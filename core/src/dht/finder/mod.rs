@@ -119,7 +119,11 @@ where
         if self.search.bootstraps.iter().any(|known| known.is_same(&bootstrap)) {
             return Ok(());
         }
-        self.search.bootstraps.push(bootstrap).map_err(|_| Full)?;
+        let known = self.search.bootstraps.iter_mut().find(|known| known.is_named_like(&bootstrap));
+        match known {
+            Some(known) => *known = bootstrap,
+            None => self.search.bootstraps.push(bootstrap).map_err(|_| Full)?,
+        }
         self.search.hurry(now);
         if self.begin_at != Deadline::NONE {
             self.begin_at = self.begin_at.min(Deadline::new(now));

@@ -136,7 +136,8 @@ impl<S: Storage> Server<S> {
         Self { swarm, node, stopped: false }
     }
 
-    /// Adds a peer to begin with, and turns to it at once.
+    /// Adds a peer to begin with, and turns to it at once. One of the same name is replaced: its name may lead
+    /// elsewhere by now.
     ///
     /// # Errors
     /// [`Full`] when there are [`crate::limits::BOOTSTRAPS`] already.
@@ -144,7 +145,11 @@ impl<S: Storage> Server<S> {
         if self.node.bootstraps.iter().any(|known| known.is_same(&bootstrap)) {
             return Ok(());
         }
-        self.node.bootstraps.push(bootstrap).map_err(|_| Full)?;
+        let known = self.node.bootstraps.iter_mut().find(|known| known.is_named_like(&bootstrap));
+        match known {
+            Some(known) => *known = bootstrap,
+            None => self.node.bootstraps.push(bootstrap).map_err(|_| Full)?,
+        }
         self.node.handle_network(now);
         self.run(now);
         Ok(())
