@@ -4,6 +4,7 @@
 mod dns;
 mod formats;
 mod libp2p;
+mod lookup;
 
 use phase_core::rng::{Rng, Seed};
 

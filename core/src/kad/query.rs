@@ -65,6 +65,8 @@ struct Candidate {
     distance: Distance,
     contact: Contact,
     path: u8,
+    /// The paths that named it, one bit each.
+    named_by: u8,
     state: State,
     /// Given by the caller, not heard of in an answer.
     seed: bool,
@@ -80,6 +82,8 @@ impl Candidate {
 #[derive(Clone, Copy, Debug)]
 struct Path {
     contacted: usize,
+    /// It has or had a candidate.
+    is_used: bool,
     /// Nothing at this distance or farther is taken: something as near gave way before, and may not come back.
     horizon: Distance,
 }
@@ -113,7 +117,7 @@ impl<const N: usize> Query<N> {
             own,
             config,
             candidates: Vec::new(),
-            paths: [Path { contacted: 0, horizon: Distance::MAX }; PATHS],
+            paths: [Path { contacted: 0, is_used: false, horizon: Distance::MAX }; PATHS],
             counts: Counts::default(),
             finished: false,
         }
@@ -172,9 +176,11 @@ impl<const N: usize> Query<N> {
                 (in_flight.get(usize::from(path)).copied(), *at)
             },
         )?;
+        let path = self.payer(self.candidates.get(at)?)?;
         let candidate = self.candidates.get_mut(at)?;
         candidate.state = State::Waiting;
-        let (path, contact) = (candidate.path, candidate.contact.clone());
+        candidate.path = path;
+        let contact = candidate.contact.clone();
         self.count_contact(path);
         Some(contact)
     }
@@ -266,28 +272,40 @@ impl<const N: usize> Query<N> {
         &self.counts
     }
 
-    /// For each candidate, closest first, whether it is to be asked.
+    /// For each candidate, closest first, whether it is to be asked. Those that no path has a contact left for
+    /// do not keep farther ones from being asked, as if they had failed.
     fn wanted(&self) -> impl Iterator<Item = bool> {
-        let used = (0_u8..).zip(&self.paths);
-        let used = used.filter(|(at, _)| self.candidates.iter().any(|one| one.path == *at)).count();
-        let share = |whole: usize, parts: usize| whole.div_ceil(parts.max(1));
-        let contacts = share(self.config.contacts, used);
-        let nearest = share(self.config.k, self.config.paths);
-        let exhausted = self.counts.contacted >= self.config.contacts;
+        let nearest = self.config.k.div_ceil(self.config.paths);
         let mut rank = 0_usize;
         let mut ranks = [0_usize; PATHS];
         self.candidates.iter().map(move |one| {
-            if one.state == State::Failed {
+            let is_new = one.state == State::New;
+            let is_out = one.state == State::Failed || (is_new && self.payer(one).is_none());
+            let Some(of_path) = ranks.get_mut(usize::from(one.path)).filter(|_| !is_out) else {
                 return false;
-            }
-            let Some(of_path) = ranks.get_mut(usize::from(one.path)) else { return false };
+            };
             let is_near = rank < self.config.k || *of_path < nearest;
             rank = rank.saturating_add(1);
             *of_path = of_path.saturating_add(1);
-            let may =
-                self.paths.get(usize::from(one.path)).is_some_and(|path| path.contacted < contacts);
-            one.state == State::New && is_near && may && !exhausted
+            is_new && is_near
         })
+    }
+
+    /// The path that a candidate is asked on: the one that named it first, else another that named it too, if there
+    /// is a contact left for it.
+    fn payer(&self, candidate: &Candidate) -> Option<u8> {
+        if self.counts.contacted >= self.config.contacts {
+            return None;
+        }
+        let used = self.paths.iter().filter(|path| path.is_used).count();
+        let share = self.config.contacts.div_ceil(used.max(1));
+        let may = |at: &u8| {
+            let path = self.paths.get(usize::from(*at));
+            path.is_some_and(|path| path.contacted < share)
+        };
+        let named_by = |at: &u8| candidate.named_by & path_bit(*at) != 0;
+        let others = (0_u8..).take(PATHS).filter(named_by);
+        core::iter::once(candidate.path).chain(others).find(may)
     }
 
     fn find(&mut self, peer: &PeerId) -> Option<&mut Candidate> {
@@ -311,6 +329,7 @@ impl<const N: usize> Query<N> {
             return false;
         }
         if let Some(known) = self.find(&contact.peer) {
+            known.named_by |= path_bit(path);
             widen(known, contact);
             return false;
         }
@@ -320,7 +339,11 @@ impl<const N: usize> Query<N> {
         }
         let at = self.candidates.partition_point(|one| one.distance < distance);
         let contact = contact.clone();
-        let candidate = Candidate { distance, contact, path, state, seed };
+        let named_by = path_bit(path);
+        let candidate = Candidate { distance, contact, path, named_by, state, seed };
+        if let Some(path) = self.paths.get_mut(usize::from(path)) {
+            path.is_used = true;
+        }
         self.candidates.insert(at, candidate).is_ok()
     }
 
@@ -354,6 +377,10 @@ impl<const N: usize> Query<N> {
             Some(_) | None => false,
         }
     }
+}
+
+fn path_bit(path: u8) -> u8 {
+    1_u8.checked_shl(path.into()).unwrap_or(0)
 }
 
 /// Adds the first address that another source knows of a candidate behind the first one: whoever named the peer
