@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use phase_core::client::{Carriers, Client, Config, Event, HEAD_START, Mode, Source};
-use phase_core::connection;
+use phase_core::connection::{self, KadProtocol};
 use phase_core::dht::finder::{Bootstrap, ClientSlot, Finder, Nothing, Reach};
 use phase_core::dht::swarm::Why;
 use phase_core::identity::PeerId;
@@ -142,9 +142,10 @@ fn refusals(network: &Network, client: HostId) -> Vec<&'static str> {
 }
 
 #[test]
-fn a_cold_lookup_takes_three_round_trips_and_two_flights() {
+fn a_cold_lookup_at_a_stock_node_takes_three_round_trips_and_two_flights() {
     let mut net = network(1);
     add_peer(&mut net, 1, |peer| {
+        peer.book.only = Some(KadProtocol::Ipfs);
         peer.book.records.insert(base_key().octets().to_vec(), record(7, |_| {}));
     });
     let client = add_client(&mut net, config(&[7]), &[bootstrap(1)]);
@@ -156,6 +157,81 @@ fn a_cold_lookup_takes_three_round_trips_and_two_flights() {
     let best = net.machine_of::<WideClient>(client).best().unwrap();
     assert_eq!(best.source(), Source::Dht { responder: peer(1), direct: false });
     assert_eq!(best.remote(), address(1));
+}
+
+#[test]
+fn a_node_of_our_network_alone_costs_one_round_trip_more() {
+    let mut net = network(1);
+    add_peer(&mut net, 1, |peer| {
+        peer.book.only = Some(KadProtocol::Phase);
+        peer.book.records.insert(base_key().octets().to_vec(), record(7, |_| {}));
+    });
+    let client = add_client(&mut net, config(&[7]), &[bootstrap(1)]);
+    assert!(net.run_until(secs(10), |net| is_searched(net, client)));
+    assert_eq!(accepted_at(&net, client), Some(ROUND_TRIP * 4));
+}
+
+/// Connects so often to one address, and says nothing.
+#[derive(Debug)]
+struct Flood {
+    to: SocketAddr,
+    count: u32,
+    begun: u32,
+}
+
+impl Machine for Flood {
+    type Event = ();
+
+    fn handle_input(&mut self, _: Instant, _: Input<'_>) {}
+
+    fn poll_output(&mut self, _: &mut TransmitBuffer) -> Output<()> {
+        if self.begun == self.count {
+            return Output::Timeout(None);
+        }
+        let id = ConnectionId::Dialed(self.begun);
+        self.begun += 1;
+        Output::Connection(id, ConnectionOutput::Connect { remote: self.to })
+    }
+}
+
+#[test]
+fn a_flood_of_connections_from_one_host_keeps_nobody_else_out() {
+    let mut net = network(25);
+    let mut asked = DhtPeer::with_slots(1, 24);
+    asked.book.records.insert(base_key().octets().to_vec(), record(7, |_| {}));
+    let asked = net.machine(asked, &[ip(1)], Door::Open(PORT));
+    net.machine(Flood { to: address(1), count: 100, begun: 0 }, &[ip(66)], Door::Silent);
+    net.run(secs(1));
+    let client = new_client(net.now(), config(&[7]), &[bootstrap(1)]);
+    let client = net.machine(client, &[ip(CLIENT)], Door::Silent);
+    assert!(net.run_until(secs(2), |net| accepted_at(net, client).is_some()));
+    let stats = *net.machine_of::<DhtPeer>(asked).stats();
+    assert_eq!(stats.connections_over_limit, 84, "all but 16");
+    // Those that say nothing are given up in time.
+    net.run(secs(10));
+    assert_eq!(net.connections(asked).len(), 0);
+    assert_eq!(net.machine_of::<DhtPeer>(asked).stats().connections_timed_out, 16);
+}
+
+#[test]
+fn idle_connections_give_way_to_new_ones() {
+    let mut net = network(26);
+    let asked = net.machine(DhtPeer::with_slots(1, 2), &[ip(1)], Door::Open(PORT));
+    let clients: Vec<_> = (0..6)
+        .map(|number| {
+            net.run(secs(2));
+            let config = Config { carriers: Carriers::All, ..config(&[7]) };
+            let client = new_client(net.now(), config, &[bootstrap(1)]);
+            net.machine(client, &[ip(CLIENT + number)], Door::Silent)
+        })
+        .collect();
+    net.run(secs(3));
+    for client in clients {
+        assert!(is_searched(&net, client), "{client:?}");
+        let report = net.machine_of::<WideClient>(client).dht().report();
+        assert_eq!(report.nothing(), Some(Nothing::NoRecord), "{report}");
+    }
+    assert!(net.connections(asked).len() <= 2);
 }
 
 #[test]

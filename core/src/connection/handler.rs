@@ -59,6 +59,11 @@ pub trait Handler {
     /// Whether the remote's Kademlia requests are answered at all: a client refuses the protocol.
     fn serves_kad(&self) -> bool;
 
+    /// Whether they are answered under this name.
+    fn serves(&self, _: KadProtocol) -> bool {
+        self.serves_kad()
+    }
+
     /// The remote has proved to be `peer`.
     fn established(&mut self, peer: &PeerId);
 

@@ -148,8 +148,12 @@ impl<const TX: usize, const A: usize> Mux<TX, A> {
         let purpose = match read {
             Read::Line(Line::Ping) => Some((Purpose::Ping, Stage::Echo)),
             Read::Line(Line::Identify) => Some((Purpose::Identify, Stage::Ignored)),
-            Read::Line(Line::PhaseKad) if cx.handler.serves_kad() => serve(KadProtocol::Phase),
-            Read::Line(Line::IpfsKad) if cx.handler.serves_kad() => serve(KadProtocol::Ipfs),
+            Read::Line(Line::PhaseKad) if cx.handler.serves(KadProtocol::Phase) => {
+                serve(KadProtocol::Phase)
+            }
+            Read::Line(Line::IpfsKad) if cx.handler.serves(KadProtocol::Ipfs) => {
+                serve(KadProtocol::Ipfs)
+            }
             Read::Line(_) | Read::Unknown | Read::Pending => None,
         };
         let Some((purpose, stage)) = purpose else {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use phase_core::connection::{Answer, Identity, Tag};
+use phase_core::connection::{Answer, Identity, KadProtocol, Tag};
 use phase_core::dht::swarm::{Failure, Owner, Remote, Settings, Slot, Swarm};
 use phase_core::identity::PeerId;
 use phase_core::limits::{RX_FULL, TX_SERVER};
@@ -44,6 +44,8 @@ pub struct Book {
     pub closer: Vec<Contact>,
     /// How it meets requests.
     pub manner: Manner,
+    /// The only name it speaks Kademlia under; stock nodes know `/ipfs/kad/1.0.0`.
+    pub only: Option<KadProtocol>,
     /// Who asked for which key, in the order they came.
     pub asked: Vec<(PeerId, Vec<u8>)>,
 }
@@ -54,6 +56,10 @@ impl Owner for Book {
     }
 
     fn reached(&mut self, _: Tag, _: &Remote) {}
+
+    fn speaks(&self, protocol: KadProtocol) -> bool {
+        self.only.is_none_or(|only| only == protocol)
+    }
 
     fn part(&mut self, _: Instant, _: Tag, _: &Remote, _: Part<'_>) {}
 
@@ -120,12 +126,18 @@ impl DhtPeer {
     /// A peer that knows nothing.
     #[must_use]
     pub fn new(number: u64) -> Self {
+        Self::with_slots(number, SLOTS)
+    }
+
+    /// As [`DhtPeer::new`], for so many connections.
+    #[must_use]
+    pub fn with_slots(number: u64, count: usize) -> Self {
         let settings = Settings {
-            inbound: SLOTS,
+            inbound: count,
             identifies: false,
             idle: std::time::Duration::from_secs(120),
         };
-        let slots = (0..SLOTS).map(|_| PeerSlot::new()).collect();
+        let slots = (0..count).map(|_| PeerSlot::new()).collect();
         let identity = Identity::new(&key(number), &seed(number));
         let swarm = Swarm::new(Instant::ZERO, slots, identity, seed(number), settings);
         Self { swarm, book: Book::default() }

@@ -127,6 +127,11 @@ pub trait Owner {
     /// There will be no answer.
     fn failed(&mut self, now: Instant, tag: Tag, failure: &Failure);
 
+    /// Whether requests are answered under this name.
+    fn speaks(&self, _: KadProtocol) -> bool {
+        true
+    }
+
     /// Answers a request of a peer.
     fn answer(
         &mut self,

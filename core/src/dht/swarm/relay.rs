@@ -2,7 +2,7 @@
 
 use super::slot::Link;
 use super::{Owner, Remote};
-use crate::connection::{Answer, Error, Handler, StreamError, Tag};
+use crate::connection::{Answer, Error, Handler, KadProtocol, StreamError, Tag};
 use crate::identity::PeerId;
 use crate::stats::Stats;
 use crate::time::Instant;
@@ -31,6 +31,10 @@ impl<O: Owner> Handler for Relay<'_, O> {
 
     fn serves_kad(&self) -> bool {
         self.serves
+    }
+
+    fn serves(&self, protocol: KadProtocol) -> bool {
+        self.serves && self.owner.speaks(protocol)
     }
 
     fn established(&mut self, peer: &PeerId) {
