@@ -1,8 +1,8 @@
 //! `cargo xtask demo`: the main job, from nothing.
 //!
 //! Makes a small sample image, starts a provider on a free port with an identity of its own, and then
-//! does what a booting machine does: discovers over multicast DNS, fetches, verifies. Needs no
-//! privilege. A machine without a network gets one for the demonstration: an interface in a namespace,
+//! does what a booting machine does: discovers over multicast DNS, fetches, verifies; and discovers once more in
+//! the DHT, by way of a node that is not the provider. Needs no privilege. A machine without a network gets one for the demonstration: an interface in a namespace,
 //! since adverts never name a loopback address.
 
 use std::fmt::Write as _;
@@ -80,17 +80,24 @@ pub(crate) fn run(options: &Options) -> Result<(), Error> {
         return run_in_own_network(options);
     }
     step("make a sample image", || scene.make_image())?;
-    let (mut provider, port) = scene.start_provider()?;
-    let peer_id = scene.peer_id()?;
-    let outcome = scene.discover_fetch_verify(&peer_id);
+    let (entrance, bootstrap) = scene.start_entrance()?;
+    let (mut provider, port) = scene.start_provider(&bootstrap)?;
+    let peer_id = scene.peer_id(&scene.state())?;
+    let outcome = scene
+        .discover_fetch_verify(&peer_id)
+        .and_then(|()| scene.discover_in_dht(&mut provider, &peer_id, &bootstrap));
     if let Err(error) = outcome {
         println!("--- what the provider said ---\n{}", provider.output(Stream::Stderr));
         return Err(error);
     }
-    println!("\nDiscovered, fetched and verified: the copy is the image, octet for octet.");
+    println!(
+        "\nDiscovered, fetched and verified: the copy is the image, octet for octet. Found in the DHT too, by way of \
+         another node."
+    );
     if options.keep {
-        return scene.keep(&mut provider, port, &peer_id);
+        return scene.keep(&mut provider, port, &peer_id, &bootstrap);
     }
+    step("stop the other node", || expect_code("phase-provider", &entrance.terminate()?, 0))?;
     step("stop the provider (it says goodbye on the network)", || {
         let finished = provider.terminate()?;
         expect_code("phase-provider", &finished, 0)
@@ -116,12 +123,34 @@ impl Scene {
         Ok(())
     }
 
-    fn start_provider(&self) -> Result<(Process, u16), Error> {
+    /// Starts a node of the DHT that has nothing to publish; also tells how to enter by it.
+    fn start_entrance(&self) -> Result<(Process, String), Error> {
+        let (port, state) = (free_port()?, self.directory.join("entrance"));
+        let empty = self.directory.join("empty");
+        fs::create_dir_all(&empty).map_err(|e| Error::os("make an empty directory", e))?;
+        let address = format!("/ip4/127.0.0.1/tcp/{port}");
+        let mut serve = self.program("phase-provider");
+        serve.arg("serve").arg("--artifacts").arg(empty).arg("--state-dir").arg(&state);
+        serve.args(["--no-mdns", "--listen", &format!("127.0.0.1:{}", free_port()?)]);
+        serve.args(["--dht-listen", &address]);
+        let entrance = step("start another node of the DHT", || {
+            println!("    $ {}", shown(&serve));
+            let entrance = Process::spawn(serve)?;
+            wait_for_tcp((Ipv4Addr::LOCALHOST, port).into())?;
+            Ok(entrance)
+        })?;
+        let peer = self.peer_id(&state)?;
+        Ok((entrance, format!("{address}/p2p/{peer}")))
+    }
+
+    fn start_provider(&self, bootstrap: &str) -> Result<(Process, u16), Error> {
         let port = free_port()?;
         let mut serve = self.program("phase-provider");
         serve.arg("serve").arg("--artifacts").arg(self.directory.join("artifacts"));
         serve.args(["--name", "demo", "--listen", &format!("0.0.0.0:{port}")]);
         serve.arg("--state-dir").arg(self.state());
+        serve.args(["--dht-listen", &format!("/ip4/0.0.0.0/tcp/{}", free_port()?)]);
+        serve.args(["--bootstrap", bootstrap]);
         self.on_interface(&mut serve);
         let provider = step("start a provider", || {
             println!("    $ {}", shown(&serve));
@@ -132,10 +161,10 @@ impl Scene {
         Ok((provider, port))
     }
 
-    fn peer_id(&self) -> Result<String, Error> {
+    fn peer_id(&self, state: &Path) -> Result<String, Error> {
         let mut show = self.program("phase-provider");
-        show.args(["key", "show", "--state-dir"]).arg(self.state());
-        let finished = self.said("ask for the provider's peer id", show, 0)?;
+        show.args(["key", "show", "--state-dir"]).arg(state);
+        let finished = self.said("ask for its peer id", show, 0)?;
         Ok(finished.stdout.trim().to_owned())
     }
 
@@ -163,7 +192,32 @@ impl Scene {
         })
     }
 
-    fn keep(&self, provider: &mut Process, port: u16, peer_id: &str) -> Result<(), Error> {
+    /// Finds the image by the DHT alone.
+    fn discover_in_dht(
+        &self,
+        provider: &mut Process,
+        peer_id: &str,
+        bootstrap: &str,
+    ) -> Result<(), Error> {
+        step("wait until the provider has published it in the DHT", || {
+            let line =
+                provider.wait_for_line(Stream::Stderr, |line| line.contains("published "))?;
+            println!("    | {}", line.trim());
+            Ok(())
+        })?;
+        let mut discover = self.program("phase-discover");
+        discover.args(["--channel", CHANNEL, "--arch", self.architecture, "--trust", peer_id]);
+        discover.args(["--mode", "wan", "--bootstrap", bootstrap, "--json"]);
+        self.said("discover it in the DHT, with multicast DNS off", discover, 0).map(drop)
+    }
+
+    fn keep(
+        &self,
+        provider: &mut Process,
+        port: u16,
+        peer_id: &str,
+        bootstrap: &str,
+    ) -> Result<(), Error> {
         let wanted = format!("--channel {CHANNEL} --arch {}", self.architecture);
         let interface =
             self.interface.as_ref().map_or_else(String::new, |name| format!(" --interface {name}"));
@@ -178,6 +232,7 @@ impl Scene {
             "\nThe provider keeps running (pid {}); Ctrl-C ends it. To try in another terminal:\n\n\
              {programs}/phase-discover {wanted} --trust {peer_id}{interface} --json\n\
              {programs}/phase-discover {wanted}{interface} --explain --watch\n\
+             {programs}/phase-discover {wanted} --trust {peer_id} --mode wan --bootstrap {bootstrap} --explain\n\
              {programs}/phase-fetch {wanted} --trust {peer_id}{interface} --output image\n\
              {programs}/phase-provider status --state-dir {}\n\
              {enter}curl http://127.0.0.1:{port}/\n",
