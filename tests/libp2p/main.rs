@@ -2,6 +2,9 @@
 //! py-libp2p and go-libp2p. A stack that cannot be installed is a failure that says what to do.
 #![forbid(unsafe_code)]
 
+mod finding;
+mod lab;
 mod large;
 mod matrix;
+mod publishing;
 mod stock;
