@@ -333,8 +333,7 @@ impl<const N: usize> Search<N> {
         self.asks.is_empty()
             && !untried
             && !undialled
-            && self.values.is_done()
-            && self.providers.is_done()
+            && (!self.peers.may_ask() || (self.values.is_done() && self.providers.is_done()))
     }
 
     fn note_slow(&mut self, now: Instant) {
@@ -547,4 +546,28 @@ pub(super) fn usable(contact: &Contact, told_by: SocketAddr) -> Contact {
 /// The multihash of a peer, as `FIND_NODE` carries it.
 pub(super) fn multihash(peer: &PeerId) -> [u8; peer_id::MULTIHASH_LEN] {
     peer_id::encode_multihash(peer)
+}
+
+#[cfg(test)]
+mod tests {
+    //! When a search goes on.
+    use super::*;
+    use crate::identity::SecretKey;
+    use crate::limits::PEERS_PER_SEARCH;
+    use crate::wire::record::{Arch, Channel};
+
+    #[test]
+    fn a_stage_ends_when_no_more_peers_may_be_asked() {
+        let peer = |number: u8| SecretKey::from_seed(&[number; 32]).peer_id();
+        let key = AdvertKey::base(Channel::new("stable").unwrap(), Arch::new("arm64").unwrap());
+        let mut search: Search<9> = Search::new(peer(0), key);
+        search.begin(Instant::ZERO, false);
+        let address = SocketAddr::from(([192, 0, 2, 1], 4001));
+        assert!(search.values.seed(&Contact::at(peer(200), address)));
+        assert!(!search.is_quiet(), "somebody is left to ask");
+        for number in (1..).take(PEERS_PER_SEARCH) {
+            search.peers.note(&peer(number), Standing::Answered);
+        }
+        assert!(search.is_quiet());
+    }
 }
