@@ -170,7 +170,7 @@ impl Net {
     pub(super) fn bootstrap(&mut self, number: usize, with: usize) {
         let at = SocketAddr::new(self.hosts[with].ip, PORT);
         let now = self.now;
-        let bootstrap = Bootstrap::new("bootstrap", [at], None);
+        let bootstrap = Bootstrap::new(&std::format!("{at}"), [at], None);
         self.server_mut(number).add_bootstrap(now, bootstrap).unwrap();
     }
 
