@@ -120,7 +120,7 @@ impl<S: Storage> Node<S> {
     }
 
     /// A part of the answer to a step of a lookup.
-    fn walked(&mut self, now: Instant, job: usize, remote: &Remote, part: Part<'_>) {
+    pub(super) fn walked(&mut self, now: Instant, job: usize, remote: &Remote, part: Part<'_>) {
         match part {
             Part::Closer(contact) => {
                 let contact = usable(&contact, remote.address);
@@ -136,9 +136,14 @@ impl<S: Storage> Node<S> {
             Part::End => {
                 let Some(job) = self.job(job) else { return };
                 job.query.answered(&remote.peer);
-                let known = job.query.contact(&remote.peer).cloned();
+                let told = job.query.contact(&remote.peer).cloned();
                 let walked = matches!(job.kind, Kind::Advert { .. });
-                let mut contact = known.unwrap_or_else(|| Contact::new(remote.peer));
+                // What it told itself, or where it was reached; what others tell of it may be a lie.
+                let known = self.table.entries().find(|entry| entry.contact().peer == remote.peer);
+                let known = known.map(|known| known.contact().clone());
+                let mut contact = known
+                    .or_else(|| told.filter(|_| remote.inbound))
+                    .unwrap_or_else(|| Contact::new(remote.peer));
                 if !remote.inbound {
                     contact.addresses.prefer(remote.address);
                 }

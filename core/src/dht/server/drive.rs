@@ -2,7 +2,7 @@
 
 use super::event::{Event, PublishError};
 use super::job::{Call, Job, Kind, Phase, Purpose, Stage};
-use super::node::Node;
+use super::node::{Node, usable};
 use super::{ServerSwarm, Storage};
 use crate::dht::finder::Reach;
 use crate::dht::swarm::Target;
@@ -252,7 +252,9 @@ impl<S: Storage> Node<S> {
             let Kind::Advert { stage, .. } = job.kind else { return false };
             job.next = job.next.saturating_add(1);
             job.given = job.given.saturating_add(1);
-            let is_reachable = !self.contact.addresses.is_empty();
+            // Who is elsewhere is not told of loopback addresses.
+            let told = target.addresses.first().map(|at| usable(&self.contact, at).addresses);
+            let is_reachable = told.is_some_and(|told| !told.is_empty());
             match stage {
                 Stage::Base => {
                     self.ask(now, swarm, &target, Purpose::Put { job: number });

@@ -69,8 +69,6 @@ pub(super) struct Node<S: Storage> {
     /// When to refresh the table, and the bucket that is refreshed next.
     pub(super) refresh_at: Deadline,
     pub(super) refreshing: Option<u8>,
-    /// The highest number of ours that was met in the network and told.
-    highest: u64,
     pub(super) rng: Rng,
     pub(super) stats: NodeStats,
 }
@@ -111,7 +109,6 @@ impl<S: Storage> Node<S> {
             retry: RETRY.0,
             refresh_at: Deadline::NONE,
             refreshing: None,
-            highest: 0,
             rng: config.seed.stream("dht"),
             stats: NodeStats::default(),
         };
@@ -216,8 +213,14 @@ impl<S: Storage> Node<S> {
         }
     }
 
-    /// A peer could not be reached or was silent.
+    /// A peer could not be reached or was silent. At an address that only others told it by, that says nothing of the
+    /// peer: a liar could have anybody dropped from the table.
     pub(super) fn note_failed(&mut self, peer: &PeerId, failure: &Failure) {
+        let known = self.table.entries().find(|entry| entry.contact().peer == *peer);
+        let is_at = |at: SocketAddr| known.is_some_and(|it| it.contact().addresses.contains(&at));
+        if failure.address.is_some_and(|address| !is_at(address)) {
+            return;
+        }
         match failure.why {
             Why::Connection(crate::connection::Error::WrongPeer { .. }) => self.table.remove(peer),
             Why::NoAddress
@@ -328,14 +331,14 @@ impl<S: Storage> Node<S> {
     pub(super) fn look_for_own(&mut self, at: usize, value: &[u8]) {
         let Ok(signed) = SignedAdvert::decode_json(value) else { return };
         let (seq, own) = (signed.advert().seq, self.own);
-        if signed.advert().peer != own || seq <= self.highest {
-            return;
-        }
-        let Some(held) = self.publication(at).and_then(|one| one.advert.as_ref()) else { return };
-        let is_newer = seq > held.seq && seq < record::SEQ_MAX;
-        if is_newer && signed.verify(&held.key.channel, &held.key.arch).is_ok() {
+        let Some(held) = self.publication(at).and_then(|one| one.advert.as_mut()) else { return };
+        let is_newer = seq > held.highest && seq < record::SEQ_MAX;
+        if signed.advert().peer == own
+            && is_newer
+            && signed.verify(&held.key.channel, &held.key.arch).is_ok()
+        {
+            held.highest = seq;
             let key = held.key.clone();
-            self.highest = seq;
             self.tell(Event::SequenceBehind { key, highest: seq });
         }
     }

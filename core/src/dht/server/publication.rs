@@ -49,6 +49,8 @@ pub(super) struct Held {
     pub(super) base: Vec<u8, KEY_MAX, u8>,
     pub(super) value: Vec<u8, ADVERT_JSON_EMIT_MAX, u16>,
     pub(super) seq: u64,
+    /// The highest number of ours that was met in the network and told; its own before.
+    pub(super) highest: u64,
     /// Seconds.
     pub(super) ttl: u32,
     pub(super) signed_at: Instant,
@@ -97,6 +99,7 @@ impl Publication {
             base: key.octets().iter().copied().collect(),
             value: value.iter().copied().collect(),
             seq: advert.seq,
+            highest: advert.seq,
             ttl: advert.ttl,
             signed_at: now,
         });

@@ -1,8 +1,10 @@
 mod net;
 
 use self::net::{Net, key, secret, signed};
+use super::job::{Job, Kind};
 use super::*;
 use crate::dht::finder::Reach;
+use crate::dht::swarm::{Failure, Remote, Why};
 use crate::kad::store::Source;
 use crate::kad::{Contact, validator};
 use crate::time::UnixTime;
@@ -207,6 +209,83 @@ fn a_number_that_the_network_holds_is_told_when_state_was_lost() {
         })
         .collect();
     assert_eq!(told, [500]);
+}
+
+#[test]
+fn each_advert_is_told_the_number_that_the_network_holds_of_it() {
+    let mut net = Net::new();
+    net.add();
+    let now = net.now();
+    let channels = ["stable", "testing"];
+    let server = net.server_mut(0);
+    for (at, channel) in channels.into_iter().enumerate() {
+        server.publish(now, at, &key(channel), &signed(0, channel, 3, 3600));
+    }
+    let mut buffer = [0; 1024];
+    for (at, channel, seq) in [(0, "stable", 500), (1, "testing", 400), (1, "testing", 400)] {
+        let value = signed(0, channel, seq, 3600);
+        server.node.look_for_own(at, value.encode_json(&mut buffer).unwrap());
+    }
+    let told = core::iter::from_fn(|| server.poll_event());
+    let told: std::vec::Vec<_> = told
+        .filter_map(|event| match event {
+            Event::SequenceBehind { key, highest } => Some((key, highest)),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(told, [(key("stable"), 500), (key("testing"), 400)]);
+}
+
+#[test]
+fn liars_drop_nobody_from_the_table() {
+    let mut net = network(3);
+    let peer = net.peer(1);
+    let node = &mut net.server_mut(0).node;
+    let wrong = crate::connection::Error::WrongPeer { found: secret(9).peer_id() };
+    let wrong = Why::Connection(wrong);
+    let silent = Why::Tcp(crate::machine::CloseReason::TimedOut);
+    let mut fail = |address: &str, why| {
+        let address = Some(address.parse().unwrap());
+        node.note_failed(&peer, &Failure { address, why });
+        node.table.live_count()
+    };
+    for why in [silent, silent, silent, wrong] {
+        assert_eq!(fail("203.0.113.66:80", why), 2, "it was never said to be there by itself");
+    }
+    assert_eq!(fail("10.0.1.1:4001", wrong), 1, "somebody else is where it was");
+}
+
+#[test]
+fn what_liars_say_of_a_peer_comes_into_no_table() {
+    let mut net = Net::new();
+    net.add();
+    let (now, peer) = (net.now(), secret(9).peer_id());
+    let node = &mut net.server_mut(0).node;
+    let address = "10.0.1.9:4001".parse().unwrap();
+    let mut told = Contact::at(peer, address);
+    told.addresses.add("203.0.113.66:80".parse().unwrap());
+    let mut job = Job::new(Kind::Table { own: true }, node.own, &node.own_hash);
+    assert!(job.query.asked(&told));
+    node.jobs[0] = Some(job);
+    let remote = Remote { peer, address, inbound: false };
+    node.walked(now, 0, &remote, crate::wire::kad::Part::End);
+    let known: std::vec::Vec<_> = node.table.entries().map(|entry| entry.contact()).collect();
+    assert_eq!(known, [&Contact::at(peer, address)]);
+}
+
+#[test]
+fn a_node_that_only_its_own_host_reaches_provides_nothing_elsewhere() {
+    let mut net = network(3);
+    let now = net.now();
+    net.server_mut(0).set_addresses(now, &[]);
+    net.publish(0, "stable", 7, 3600);
+    net.run(seconds(5));
+    let told = net.events(0).iter().find_map(|event| {
+        let Event::Published { peers, providers, .. } = event else { return None };
+        Some((*peers, *providers))
+    });
+    assert_eq!(told, Some((2, 0)));
+    assert_eq!(net.providers(1, &key("stable").provider_key()), []);
 }
 
 #[test]
