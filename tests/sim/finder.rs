@@ -1,5 +1,6 @@
 //! A client's search in a small DHT of peers that do as they are told.
 
+use std::cmp::Reverse;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use phase_core::connection::{self, KadProtocol};
 use phase_core::dht::finder::{Bootstrap, ClientSlot, Finder, Nothing, Reach};
 use phase_core::dht::swarm::Why;
 use phase_core::identity::PeerId;
+use phase_core::kad::Key;
 use phase_core::limits::RX_FULL;
 use phase_core::machine::{
     CloseReason, ConnectionId, ConnectionInput, ConnectionOutput, Input, Machine, Output,
@@ -848,4 +850,22 @@ fn of_one_provider_on_both_carriers_the_lan_is_kept_whichever_text_is_later() {
         let machine = net.machine_of::<WideClient>(client);
         assert_eq!(machine.candidates().filter(|c| c.is_accepted()).count(), 1);
     }
+}
+
+#[test]
+fn a_chain_of_ever_nearer_peers_is_not_followed_for_ever() {
+    let mut net = network(27);
+    let latency = (millis(2), millis(2));
+    net.set_tcp(TcpConditions { latency, ..TcpConditions::default() });
+    // Each tells of one that is nearer to the key.
+    let target = Key::of(&base_key().octets());
+    let mut numbers: Vec<u64> = (1..=120).collect();
+    numbers.sort_by_key(|number| Reverse(target.distance(&Key::of_peer(&peer(*number)))));
+    for two in numbers.windows(2) {
+        add_peer(&mut net, two[0], |peer| peer.book.closer = vec![contact(two[1])]);
+    }
+    let client = add_client(&mut net, config(&[7]), &[bootstrap(numbers[0])]);
+    assert!(net.run_until(secs(5), |net| is_searched(net, client)), "before its time is over");
+    let report = net.machine_of::<WideClient>(client).dht().report();
+    assert!((22..=64).contains(&report.counts().asked), "{report}");
 }
