@@ -17,14 +17,14 @@ use phase_core::wire::record::{Arch, Channel};
 
 use crate::artifacts::scan::IMAGES_MAX;
 
-/// Connections at one time.
-const CONNECTIONS: usize = 40;
+/// Connections at one time, of 80 KiB each: idle ones make room for those that are wanted.
+const CONNECTIONS: usize = 20;
 /// Of those, connections of others: the rest is for lookups of our own.
-const INBOUND: usize = 28;
+const INBOUND: usize = 12;
 /// Peers of the routing table.
 const PEERS: usize = 360;
 /// Provider records stored for others.
-const PROVIDER_RECORDS: usize = 4096;
+const PROVIDER_RECORDS: usize = 1024;
 
 /// Storage on the heap.
 #[derive(Debug)]
