@@ -1,3 +1,5 @@
+//! What is announced where, when it is signed again, and what a caller is told.
+
 use super::origin::{address_of, announceable};
 use super::*;
 use crate::limits::TRANSMIT_MAX;
