@@ -84,7 +84,7 @@ struct Serve {
     /// Where to serve HTTP; the default is port 8080 of every address. Port 0 takes a free one.
     #[arg(long, value_name = "ADDR:PORT")]
     listen: Option<SocketAddr>,
-    /// Where clients reach the server, such as http://boot.example.org:8080, if not at this host's own addresses.
+    /// Where clients reach the server, such as `http://boot.example.org:8080`, if not at this host's own addresses.
     #[arg(long, value_name = "URL")]
     advertise_url: Option<AdvertiseUrl>,
     #[command(flatten)]

@@ -2,7 +2,7 @@
 //!
 //! The file is TOML; every flag of `serve` is a key under the flag's name, and `[channel.NAME]` tables say which
 //! architectures a channel is expected to have. Unknown keys are errors, and all errors are reported at once.
-//! Not here: the syntax ([`file`]), the flags themselves.
+//! Not here: the syntax ([`mod@file`]), the flags themselves.
 
 pub mod dht;
 pub mod file;

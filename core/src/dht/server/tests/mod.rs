@@ -1,3 +1,5 @@
+//! Whole networks of DHT nodes, with the streams between them carried by hand.
+
 mod net;
 
 use self::net::{Net, key, secret, signed};
