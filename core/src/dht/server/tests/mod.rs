@@ -1,5 +1,6 @@
 //! Whole networks of DHT nodes, with the streams between them carried by hand.
 
+mod laws;
 mod net;
 
 use self::net::{Net, key, secret, signed};
@@ -230,9 +231,9 @@ fn each_advert_is_told_the_number_that_the_network_holds_of_it() {
     }
     let told = core::iter::from_fn(|| server.poll_event());
     let told: std::vec::Vec<_> = told
-        .filter_map(|event| match event {
-            Event::SequenceBehind { key, highest } => Some((key, highest)),
-            _ => None,
+        .filter_map(|event| {
+            let Event::SequenceBehind { key, highest } = event else { return None };
+            Some((key, highest))
         })
         .collect();
     assert_eq!(told, [(key("stable"), 500), (key("testing"), 400)]);

@@ -87,7 +87,7 @@ impl Net {
         self.now
     }
 
-    fn make(now: Instant, number: usize) -> Server<Heap> {
+    pub(super) fn make(now: Instant, number: usize) -> Server<Heap> {
         let config = Config {
             seed: Seed([u8::try_from(number).unwrap(); 32]),
             key: secret(number),
