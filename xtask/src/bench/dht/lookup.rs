@@ -8,6 +8,7 @@ use phase_tests::cable::{Cable, Passed};
 use phase_tests::netns::{Host, Lan};
 use phase_tests::{deadline, libp2p};
 
+use super::super::responder::{ARCHITECTURE, CHANNEL, program};
 use crate::Error;
 
 /// When nothing has passed for so long after a client's end, its connections are closed.
@@ -16,6 +17,8 @@ const QUIET: Duration = Duration::from_millis(10);
 /// Who looks up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Client {
+    /// `phase-discover`, which verifies the record.
+    Ours,
     /// rust-libp2p 0.57.1.
     RustLibp2p,
 }
@@ -27,6 +30,10 @@ pub(super) struct Wanted {
     pub(super) key: Vec<u8>,
     /// What stands there.
     pub(super) value: Vec<u8>,
+    /// The URL in it.
+    pub(super) url: String,
+    /// The peer id of who signed it.
+    pub(super) trust: String,
     /// Multiaddrs with peer ids.
     pub(super) bootstraps: Vec<String>,
 }
@@ -42,11 +49,12 @@ pub(super) struct Lookup {
 
 impl Client {
     /// Those that are compared.
-    pub(super) const ALL: [Self; 1] = [Self::RustLibp2p];
+    pub(super) const ALL: [Self; 2] = [Self::Ours, Self::RustLibp2p];
 
     /// The name in tables.
     pub(super) const fn name(self) -> &'static str {
         match self {
+            Self::Ours => "`phase-discover`",
             Self::RustLibp2p => "rust-libp2p 0.57.1",
         }
     }
@@ -55,6 +63,13 @@ impl Client {
     pub(super) fn command(self, host: &Host, wanted: &Wanted) -> Command {
         let bootstraps: Vec<&str> = wanted.bootstraps.iter().map(String::as_str).collect();
         let command = match self {
+            Self::Ours => {
+                let mut discover = host.namespace.command(program("phase-discover"));
+                discover.args(["--quiet", "--mode", "wan", "--trust", &wanted.trust]);
+                discover.args(["--channel", CHANNEL, "--arch", ARCHITECTURE]);
+                discover.args(bootstraps.iter().flat_map(|address| ["--bootstrap", address]));
+                discover
+            }
             Self::RustLibp2p => libp2p::looking_up(&host.namespace, &wanted.key, &bootstraps),
         };
         super::super::discovery::without_namespace(&command)
@@ -63,6 +78,7 @@ impl Client {
     /// What the line with the result begins with.
     fn result(self, wanted: &Wanted) -> String {
         match self {
+            Self::Ours => wanted.url.clone(),
             Self::RustLibp2p => {
                 let digits = wanted.value.iter().map(|octet| format!("{octet:02x}"));
                 format!("found {}", digits.collect::<String>())

@@ -12,7 +12,7 @@ use phase_tests::process::workspace_root;
 use super::numbers::{Percentiles, shown};
 use super::report::Table;
 use super::{conditions, report};
-use crate::steps::step;
+use crate::steps::{cargo, command, step};
 use crate::{Error, install};
 
 use lookup::{Client, Lookup};
@@ -47,6 +47,9 @@ const SCENES: [Scene; 7] = [
 pub(super) fn run(options: &Options) -> Result<(), Error> {
     install::tools(install::FOR_TESTS)?;
     step("build rust-libp2p nodes and clients", || Ok(libp2p::install_fast()?))?;
+    let build =
+        ["build", "--locked", "--release", "-p", "phase-provider", "--bin", "phase-discover"];
+    command("build the programs for measuring", cargo(&build))?;
     let runs = if options.quick { RUNS / 10 } else { RUNS };
     let mut tables = vec![times()];
     let mut memory = peaks();
@@ -72,7 +75,7 @@ fn times() -> Table {
     Table {
         title: "Process start to record from the DHT".to_owned(),
         explanation: "From starting the client's process to the line with its result, in milliseconds, with new \
-                      identities and no state. The nodes are stock rust-libp2p 0.57.1 on one host, all of which \
+                      identities and no state. Ours verifies the record's signature, rust-libp2p takes any record. The nodes are stock rust-libp2p 0.57.1 on one host, all of which \
                       hold the record; the client on another host knows the address of one. The distance is a \
                       user-space cable that delays every frame, the handshake of TCP included; it adds about 0.1 ms \
                       by itself. Dead: the client is given a second address, first in the list, that never answers. \

@@ -17,6 +17,9 @@ const FIRST_SEED: u8 = 101;
 /// The provider whose advert is looked up.
 pub(super) const PROVIDER: u64 = 1;
 
+/// What its advert says.
+const URL: &str = "http://192.0.2.7:8080/stable/arm64/manifest.json";
+
 /// Where nobody is, in the network of the cable.
 const NOBODY: &str = "10.77.0.66";
 
@@ -104,14 +107,16 @@ impl Scene {
         if let Some(cable) = lan.cable() {
             cable.set_delay(self.rtt / 2);
         }
-        Ok(Set { lan, _nodes: nodes, wanted: Wanted { key, value, bootstraps } })
+        let url = URL.to_owned();
+        let trust = phase_tests::harness::key(PROVIDER).peer_id().to_string();
+        let wanted = Wanted { key, value, url, trust, bootstraps };
+        Ok(Set { lan, _nodes: nodes, wanted })
     }
 }
 
 /// What a provider says now.
 fn advert() -> Vec<u8> {
-    let url = "http://192.0.2.7:8080/stable/arm64/manifest.json";
-    advert_json(PROVIDER, url, 1, (deadline::wall_clock(), 86_400))
+    advert_json(PROVIDER, URL, 1, (deadline::wall_clock(), 86_400))
 }
 
 /// Any peer id that no node has.
