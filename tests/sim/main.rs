@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod adversary;
+mod dht;
 mod finder;
 mod lifetime;
 mod loss;

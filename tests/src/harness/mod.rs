@@ -3,6 +3,7 @@
 //! islands, resets and sleeping hosts are inputs; the seed makes a run repeatable and is printed when a test fails.
 //! Not here: sockets, files, and any opinion on what the machines should do.
 
+mod dht_node;
 mod network;
 mod peer;
 mod segment;
@@ -10,6 +11,7 @@ mod station;
 mod tcp;
 mod wide;
 
+pub use dht_node::{Boxed, DHT_PORT, DhtNode, DhtSize, Kept};
 pub use network::{HostId, Network, SegmentId};
 pub use peer::{Book, DhtPeer, Manner};
 pub use segment::{Conditions, Traffic};

@@ -34,6 +34,8 @@ pub(super) struct Host {
     pub(super) station: Station,
     interfaces: Vec<Interface>,
     pub(super) wake: Option<Instant>,
+    /// What happens then.
+    why: &'static str,
     /// The deadline that stands in the network's list.
     listed: Option<Instant>,
     asleep: bool,
@@ -154,7 +156,8 @@ impl Network {
     pub(super) fn add(&mut self, station: Station, interfaces: Vec<Interface>) -> HostId {
         let id = HostId(self.hosts.len());
         let (wake, listed) = (None, None);
-        let host = Host { station, interfaces, wake, listed, asleep: false, present: true };
+        let why = "";
+        let host = Host { station, interfaces, wake, why, listed, asleep: false, present: true };
         self.hosts.push(host);
         self.links_up(id);
         id
@@ -328,11 +331,11 @@ impl Network {
                 self.hosts[host].listed = None;
                 self.wakes.pop();
                 self.input(HostId(host), Input::Timeout);
-                let next = self.hosts[host].wake;
-                let stuck = next.is_some_and(|next| next <= self.now);
+                let Host { wake, why, .. } = &self.hosts[host];
+                let stuck = wake.is_some_and(|next| next <= self.now);
                 assert!(
                     !stuck,
-                    "the next wake of host {host} is not later than the one just served"
+                    "the next wake of host {host}, to {why}, is not later than the one just served"
                 );
             }
             (_, Some(at)) if at <= end => {
@@ -404,12 +407,13 @@ impl Network {
         let (now, mut sent) = (self.now, Vec::new());
         let host = &mut self.hosts[id.0];
         let tcp = &mut self.tcp;
-        host.wake = host.station.drain(now, &mut self.buffer, |put, octets| match put {
+        let wake = host.station.drain(now, &mut self.buffer, |put, octets| match put {
             Put::Datagram(transmit) => sent.push((transmit, octets.to_vec())),
             Put::Connection(connection, output) => {
                 tcp.output(now, id.0, connection, (output, octets));
             }
         });
+        (host.wake, host.why) = (wake.map(|wake| wake.at), wake.map_or("", |wake| wake.why));
         if host.wake != host.listed {
             host.listed = host.wake;
             self.wakes.extend(host.wake.map(|at| Reverse((at, id.0))));

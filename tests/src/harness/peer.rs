@@ -31,6 +31,8 @@ pub enum Manner {
     Resets,
     /// Never answers.
     Hangs,
+    /// Answers, and stores whatever anybody gives it in the place of what it had, as nodes of rust-libp2p do.
+    Stores,
 }
 
 /// What a peer knows, and what it was asked.
@@ -48,6 +50,35 @@ pub struct Book {
     pub only: Option<KadProtocol>,
     /// Who asked for which key, in the order they came.
     pub asked: Vec<(PeerId, Vec<u8>)>,
+}
+
+impl Book {
+    /// Keeps what a request brings, if it brings something.
+    fn store(
+        &mut self,
+        remote: &Remote,
+        request: &Request<'_>,
+        out: &mut Writer<'_>,
+    ) -> Option<Answer> {
+        match request {
+            Request::PutValue { record } => {
+                self.records.insert(record.key.to_vec(), record.value.to_vec());
+                Response::PutValue { record: *record }.encode(out);
+                Some(Answer::Reply)
+            }
+            Request::AddProvider { key, providers } => {
+                let told: Vec<Contact> =
+                    providers.iter().filter(|contact| contact.peer == remote.peer).collect();
+                let known = self.providers.entry(key.to_vec()).or_default();
+                known.retain(|contact| contact.peer != remote.peer);
+                known.extend(told);
+                Some(Answer::Nothing)
+            }
+            Request::GetValue { .. } | Request::GetProviders { .. } | Request::FindNode { .. } => {
+                None
+            }
+        }
+    }
 }
 
 impl Owner for Book {
@@ -82,6 +113,11 @@ impl Owner for Book {
             Manner::Resets => return Answer::Reset,
             Manner::Hangs => return Answer::Nothing,
             Manner::Answers => {}
+            Manner::Stores => {
+                if let Some(answer) = self.store(remote, &request, out) {
+                    return answer;
+                }
+            }
         }
         let value = self.records.get(key);
         let record = value.map(|value| Record { key, value, publisher: None, ttl: 0 });

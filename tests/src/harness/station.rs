@@ -5,7 +5,7 @@ use std::fmt::Debug;
 
 use phase_core::client::{self, Client};
 use phase_core::machine::{
-    ConnectionId, ConnectionOutput, Input, Machine, Output, Transmit, TransmitBuffer,
+    ConnectionId, ConnectionOutput, Input, Machine, Output, Transmit, TransmitBuffer, Wake,
 };
 use phase_core::provider::{self, Provider};
 use phase_core::time::{Instant, UnixTime};
@@ -142,7 +142,7 @@ impl Station {
         now: Instant,
         buffer: &mut TransmitBuffer,
         mut put: impl FnMut(Put, &[u8]),
-    ) -> Option<Instant> {
+    ) -> Option<Wake> {
         for _ in 0..OUTPUTS_MAX {
             match self.poll_output(now, buffer) {
                 Output::Transmit(transmit) => {
@@ -150,7 +150,7 @@ impl Station {
                 }
                 Output::Connection(id, output) => put(Put::Connection(id, output), &buffer[..]),
                 Output::Event(()) => {}
-                Output::Timeout(wake) => return wake.map(|wake| wake.at),
+                Output::Timeout(wake) => return wake,
             }
         }
         panic!("a machine does not drain: more than {OUTPUTS_MAX} outputs after one input");
