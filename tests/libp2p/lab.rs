@@ -12,7 +12,7 @@ use phase_tests::deadline::{self, GENEROUS};
 use phase_tests::harness::{arch, channel, key};
 use phase_tests::libp2p::Node;
 use phase_tests::netns::Host;
-use phase_tests::process::{Finished, Process, binary, run};
+use phase_tests::process::{Finished, Process, Stream, binary, run};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -55,13 +55,19 @@ impl Provider {
 
     /// What it has written.
     pub(crate) fn output(&self) -> String {
-        self.process.output(phase_tests::process::Stream::Stderr)
+        self.process.output(Stream::Stderr)
     }
 
     /// Whether a value is an advert of this provider.
     pub(crate) fn has_signed(&self, value: &[u8]) -> bool {
         let advert: Value = serde_json::from_slice(value).unwrap_or_default();
         advert["peer_id"] == self.peer.as_str()
+    }
+
+    /// Waits until it has published, with or without nodes that store values.
+    pub(crate) fn wait_until_published(&mut self) {
+        let said = |line: &str| line.contains("published stable/arm64");
+        self.process.wait_for_line(Stream::Stderr, said).unwrap();
     }
 
     /// Waits until a node stores an advert of this provider under `key`.

@@ -178,7 +178,7 @@ fn go_nodes_enter_by_our_provider() {
 /// A node of `stack` that knows our provider alone: each stores what the other publishes.
 fn check_joined(stack: Stack) {
     let lan = Lan::of(3).unwrap();
-    let provider = Provider::start(lan.host(0), &[], &[]);
+    let mut provider = Provider::start(lan.host(0), &[], &[]);
     let mut node = Node::start(stack, lan.host(1), &Plan::server(1, &[&provider.address])).unwrap();
     if stack.stores_values() {
         provider.wait_until_stored(&mut node, KEY);
@@ -195,6 +195,7 @@ fn check_joined(stack: Stack) {
         Ok(node.ask(&format!("provide {}", hex(&theirs)))?.get("error").is_none().then_some(()))
     })
     .unwrap_or_else(|error| panic!("{error}\n{}\n{}", provider.output(), node.output()));
+    provider.wait_until_published();
     // Its provider record of our advert leads a client to our provider.
     let done = discover(lan.host(2), &[&node.address()], &["--trust", &provider.peer]);
     assert_eq!(done.code(), 0, "{}{}\n{}", done.stdout, done.stderr, node.output());
