@@ -160,7 +160,7 @@ impl<S: Storage> Node<S> {
                 self.walked(now, job, remote, Part::End);
                 if let Some(number) = bootstrap {
                     self.set_reach(number, Reach::Answered(remote.peer));
-                    self.note_bootstrap_answered(number);
+                    self.forget_bootstrap_failed(number);
                 }
             }
             Purpose::Put { job } | Purpose::Provide { job } => self.took(job, remote),

@@ -145,9 +145,12 @@ impl<S: Storage> Server<S> {
         if self.node.bootstraps.iter().any(|known| known.is_same(&bootstrap)) {
             return Ok(());
         }
-        let known = self.node.bootstraps.iter_mut().find(|known| known.is_named_like(&bootstrap));
-        match known {
-            Some(known) => *known = bootstrap,
+        let mut known = (0_u8..).zip(self.node.bootstraps.iter_mut());
+        match known.find(|(_, known)| known.is_named_like(&bootstrap)) {
+            Some((number, known)) => {
+                *known = bootstrap;
+                self.node.forget_bootstrap_failed(number);
+            }
             None => self.node.bootstraps.push(bootstrap).map_err(|_| Full)?,
         }
         self.node.handle_network(now);

@@ -241,7 +241,8 @@ impl<S: Storage> Node<S> {
         }
     }
 
-    pub(super) fn note_bootstrap_answered(&mut self, number: u8) {
+    /// The next failure of this bootstrap is told.
+    pub(super) fn forget_bootstrap_failed(&mut self, number: u8) {
         self.reported &= !1_u64.checked_shl(u32::from(number)).unwrap_or(0);
     }
 

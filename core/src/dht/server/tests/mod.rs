@@ -141,6 +141,25 @@ fn without_a_network_it_is_tried_again_with_back_off_and_at_once_when_it_changes
 }
 
 #[test]
+fn a_bootstrap_whose_name_leads_elsewhere_is_told_of_when_it_fails_there_too() {
+    let mut net = Net::new();
+    for reachable in [true, false, false] {
+        let number = net.add();
+        net.set_reachable(number, reachable);
+    }
+    for (told, last) in [(1, 1), (2, 2)] {
+        let now = net.now();
+        let bootstrap = Bootstrap::new("lab", [([10, 0, 1, last], 4001).into()], None);
+        net.server_mut(0).add_bootstrap(now, bootstrap).unwrap();
+        net.run(seconds(60));
+        let events = net.events(0).iter();
+        let failed = events.filter(|event| matches!(event, Event::BootstrapFailed { .. }));
+        assert_eq!(failed.count(), told);
+    }
+    assert_eq!(net.server(0).bootstraps().len(), 1);
+}
+
+#[test]
 fn bootstraps_that_are_added_while_the_first_is_asked_are_asked_after_it() {
     let mut net = Net::new();
     for _ in 0..4 {
