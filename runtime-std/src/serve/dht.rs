@@ -147,6 +147,7 @@ impl Daemon {
                     }
                     self.entrance.entered.resize(dht.bootstraps().len(), number);
                 }
+                self.look_again(number);
             }
             Err(error) => {
                 let step = error.step.to_string();
@@ -158,6 +159,17 @@ impl Daemon {
             }
         }
         Turn::GoOn
+    }
+
+    /// Resolves the name of a bootstrap again later if it still leads to where nobody answers: it may move any time.
+    fn look_again(&mut self, number: usize) {
+        let Some(dht) = self.node.dht() else { return };
+        let mut known = dht.bootstraps().iter().zip(&self.entrance.entered);
+        if known.any(|(one, of)| *of == number && matches!(one.reach(), Reach::Failed(_))) {
+            self.entrance.resolver.again(number);
+        } else {
+            self.entrance.resolver.answers(number);
+        }
     }
 
     pub(super) fn on_dht(&mut self, event: Event) {
