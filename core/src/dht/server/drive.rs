@@ -87,8 +87,10 @@ impl<S: Storage> Node<S> {
         let due = self.bootstrap_at.is_due(now) || self.refresh_at.is_due(now);
         if due && !self.is_walking_own() {
             self.bootstrap_at = Deadline::NONE;
-            self.refresh_at = Deadline::NONE;
-            self.refreshing = None;
+            if self.refresh_at.is_due(now) {
+                self.refresh_at = Deadline::NONE;
+            }
+            self.walked_at = Some(now);
             let mut job = Job::new(Kind::Table { own: true }, self.own, &self.own_hash);
             job.bootstraps = (0_u8..).take(self.bootstraps.len()).collect();
             self.start(job);

@@ -33,7 +33,7 @@ const RETRY: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs
 /// libp2p `specs/kad-dht#bootstrap-process`: time between two refreshes of the routing table.
 const REFRESH: Duration = Duration::from_secs(600);
 
-/// A table with few peers looks for more this long after it got one.
+/// A table with few peers looks for more this long after it got one, at most once in twenty times as long.
 const GROWTH: Duration = Duration::from_millis(500);
 
 pub(super) struct Node<S: Storage> {
@@ -66,6 +66,8 @@ pub(super) struct Node<S: Storage> {
     /// When to turn to the bootstraps, and how long after that again.
     pub(super) bootstrap_at: Deadline,
     retry: Duration,
+    /// When we looked for ourselves last.
+    pub(super) walked_at: Option<Instant>,
     /// When to refresh the table, and the bucket that is refreshed next.
     pub(super) refresh_at: Deadline,
     pub(super) refreshing: Option<u8>,
@@ -107,6 +109,7 @@ impl<S: Storage> Node<S> {
             events: Deque::new(),
             bootstrap_at: Deadline::NONE,
             retry: RETRY.0,
+            walked_at: None,
             refresh_at: Deadline::NONE,
             refreshing: None,
             rng: config.seed.stream("dht"),
@@ -201,7 +204,8 @@ impl<S: Storage> Node<S> {
                 if walked || self.table.count() > K {
                     return;
                 }
-                let soon = now + GROWTH;
+                let again = self.walked_at.map_or(now, |at| at + GROWTH.saturating_mul(20));
+                let soon = again.max(now + GROWTH);
                 if self.bootstrap_at.get().is_none_or(|at| at > soon) && !self.is_walking_own() {
                     self.bootstrap_at = Deadline::new(soon);
                 }
@@ -254,7 +258,10 @@ impl<S: Storage> Node<S> {
     pub(super) fn handle_bootstrapped(&mut self, now: Instant, answered: bool) {
         if answered {
             self.retry = RETRY.0;
-            self.refreshing = Some(0);
+            // A table that grew is refreshed no sooner for that.
+            if self.refreshing.is_none() && self.refresh_at == Deadline::NONE {
+                self.refreshing = Some(0);
+            }
             return;
         }
         if !self.bootstraps.is_empty() || self.table.count() > 0 {
