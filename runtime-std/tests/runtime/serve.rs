@@ -79,6 +79,16 @@ pub(crate) fn wait_for(process: &mut Process, text: &str) -> String {
     process.wait_for_line(Stream::Stderr, |line| line.contains(text)).unwrap()
 }
 
+/// Waits for a line with each of these texts, in whatever order they come.
+pub(crate) fn wait_for_all(process: &mut Process, texts: &[&str]) {
+    let mut left = texts.to_vec();
+    while !left.is_empty() {
+        let wanted = |line: &str| left.iter().any(|text| line.contains(text));
+        let line = process.wait_for_line(Stream::Stderr, wanted).unwrap();
+        left.retain(|text| !line.contains(text));
+    }
+}
+
 pub(crate) fn check_failure(finished: &Finished, code: i32, text: &str) {
     assert_eq!(finished.code(), code, "{finished:?}");
     assert!(finished.stderr.contains(text), "{text:?} in {}", finished.stderr);

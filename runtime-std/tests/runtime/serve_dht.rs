@@ -10,7 +10,7 @@ use phase_tests::process::{Finished, Process};
 use serde_json::Value;
 
 use crate::publisher::{Publisher, Scripted, key, peer, signed, text_of};
-use crate::serve::{Lab, PROVIDER, check_failure, wait_for};
+use crate::serve::{Lab, PROVIDER, check_failure, wait_for, wait_for_all};
 
 const DISCOVER: &str = env!("CARGO_BIN_EXE_phase-discover");
 const FETCH: &str = env!("CARGO_BIN_EXE_phase-fetch");
@@ -76,9 +76,12 @@ fn a_provider_whose_bootstraps_are_dead_serves_on_and_says_what_is_wrong() {
     let bootstraps = ["/ip4/127.0.0.1/tcp/9", "/dns4/no-such-host.invalid/tcp/4001"];
     let mut provider =
         serve(host, &lab, &["--bootstrap", bootstraps[0], "--bootstrap", bootstraps[1]]);
-    wait_for(&mut provider, "bootstrap /ip4/127.0.0.1/tcp/9: 127.0.0.1:9: connection refused");
-    wait_for(&mut provider, "cannot resolve no-such-host.invalid");
-    wait_for(&mut provider, "cannot publish stable/arm64 in the DHT");
+    let told = [
+        "bootstrap /ip4/127.0.0.1/tcp/9: 127.0.0.1:9: connection refused",
+        "cannot resolve no-such-host.invalid",
+        "cannot publish stable/arm64 in the DHT",
+    ];
+    wait_for_all(&mut provider, &told);
     let status = lab.status();
     for (number, error) in [(0, "connection refused"), (1, "cannot resolve")] {
         let one = &status["dht"]["bootstraps"][number];
