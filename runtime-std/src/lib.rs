@@ -9,6 +9,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod discovery;
+pub mod doctor;
 pub mod driver;
 pub mod exit;
 pub mod fetch;

@@ -6,6 +6,7 @@ pub mod discover;
 pub mod fetch;
 pub mod provider;
 mod provider_channel;
+mod provider_doctor;
 mod provider_key;
 mod provider_manifest;
 mod provider_status;

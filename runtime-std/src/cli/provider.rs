@@ -13,8 +13,8 @@ use tracing_subscriber::filter::LevelFilter;
 use super::common::{LogFormat, Logging, start_logging};
 use super::text::Escaped;
 use super::{
-    provider_channel as channel, provider_key as key, provider_manifest as manifest,
-    provider_status as status,
+    provider_channel as channel, provider_doctor as doctor, provider_key as key,
+    provider_manifest as manifest, provider_status as status,
 };
 use crate::config::file::File;
 use crate::config::settings::{AdvertiseUrl, Flags, Settings};
@@ -46,6 +46,12 @@ enum Command {
     List(status::Query),
     /// Have the running provider read its configuration and look at its directory again.
     Reload(Place),
+    /// Look at everything that `serve` needs and say what is wrong and what to do: one line for each check.
+    ///
+    /// Changes nothing, and may be run beside a running provider. Exit status: 0 when nothing fails, else the code of
+    /// the first failure: 1 the running provider has a problem, 2 configuration, state, keys, clock, artifacts or a
+    /// TCP port, 5 no interface or no UDP port 5353. Warnings change nothing.
+    Doctor(doctor::Query),
     /// Keys: the node's identity, and release keys that sign manifests.
     #[command(subcommand)]
     Key(key::Command),
@@ -207,6 +213,7 @@ pub fn main() -> Exit {
         Command::Status(query) => status::status(&query),
         Command::List(query) => status::list(&query),
         Command::Reload(place) => status::reload(&place),
+        Command::Doctor(query) => doctor::run(&query),
         Command::Key(command) => key::run(command),
         Command::Manifest(command) => manifest::run(&command),
         Command::Channel(command) => channel::run(&command),

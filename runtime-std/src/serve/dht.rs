@@ -48,7 +48,7 @@ impl Entrance {
 }
 
 /// The addresses to listen on. Of the usual two, one may be of a family that this host has not.
-pub(super) fn listen(settings: &Settings) -> Vec<SocketAddr> {
+pub(crate) fn listen(settings: &Settings) -> Vec<SocketAddr> {
     if !settings.dht {
         return Vec::new();
     }

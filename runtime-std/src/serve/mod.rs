@@ -17,6 +17,7 @@ mod node;
 mod report;
 mod start;
 
+pub(crate) use dht::listen as dht_addresses;
 pub use start::{Error, Rehearsal, rehearse, run, sign_once};
 
 use tokio::sync::{mpsc, oneshot};

@@ -82,18 +82,26 @@ impl Saved {
     /// # Errors
     /// When there is one and the system does not let us read it.
     pub fn load(state: &StateDir) -> Result<(Self, Option<PathBuf>), Unreadable> {
-        let path = state.saved_file();
-        let octets = match fs::read(&path) {
-            Ok(octets) => octets,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok((Self::default(), None)),
-            Err(source) => return Err(Unreadable { path, source }),
-        };
-        if let Some(saved) = Self::decode(&octets) {
+        if let Some(saved) = Self::peek(state)? {
             return Ok((saved, None));
         }
+        let path = state.saved_file();
         let aside = path.with_extension("bad");
         fs::rename(&path, &aside).map_err(|source| Unreadable { path, source })?;
         Ok((Self::default(), Some(aside)))
+    }
+
+    /// Reads the state file and leaves it as it is; `None` when it is torn.
+    ///
+    /// # Errors
+    /// As [`Saved::load`].
+    pub fn peek(state: &StateDir) -> Result<Option<Self>, Unreadable> {
+        let path = state.saved_file();
+        match fs::read(&path) {
+            Ok(octets) => Ok(Self::decode(&octets)),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Some(Self::default())),
+            Err(source) => Err(Unreadable { path, source }),
+        }
     }
 
     fn decode(octets: &[u8]) -> Option<Self> {

@@ -2,6 +2,7 @@
 
 mod connections;
 mod discover;
+mod doctor;
 mod driver;
 mod echo;
 mod manifest;
