@@ -3,8 +3,9 @@
 use super::Judge;
 use super::bootstrap::Reach;
 use super::peers::Standing;
-use super::search::{Ask, Search, Stage, What, multihash, usable};
+use super::search::{Ask, Search, Stage, What};
 use crate::connection::{Answer, Tag};
+use crate::dht::scope::usable;
 use crate::dht::swarm::{Failure, Owner, Remote};
 use crate::select::TrustClass;
 use crate::time::Instant;
@@ -13,6 +14,7 @@ use crate::wire::cursor::Writer;
 use crate::wire::identify::{Identified, Identify};
 use crate::wire::kad::{Part, Request};
 use crate::wire::multistream::Line;
+use crate::wire::peer_id::encode_multihash;
 
 /// A search with who judges the records it finds.
 pub(super) struct Ears<'a, J, const N: usize> {
@@ -165,7 +167,9 @@ impl<const N: usize> Search<N> {
         self.asked_key.clear();
         let taken = match (what, self.stage, self.pinned) {
             (What::Providers, ..) => self.asked_key.extend_from_slice(&self.key.provider_key()),
-            (What::Node, _, Some(peer)) => self.asked_key.extend_from_slice(&multihash(&peer)),
+            (What::Node, _, Some(peer)) => {
+                self.asked_key.extend_from_slice(&encode_multihash(&peer))
+            }
             (What::Value, Stage::SubKey(_), Some(peer)) => {
                 self.asked_key.extend_from_slice(&self.key.of(peer).octets())
             }

@@ -1,6 +1,5 @@
 //! One search: whom to ask what, and when it is over.
 
-use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 
 use heapless::Vec;
@@ -21,9 +20,7 @@ use crate::machine::Wake;
 use crate::select::TrustClass;
 use crate::time::{Deadline, Instant};
 use crate::wire::contact::Addresses;
-use crate::wire::peer_id;
 use crate::wire::record::{AdvertKey, KEY_MAX};
-use crate::wire::url::AddressClass;
 
 /// Two bootstraps are begun with this far apart, unless the one before failed earlier.
 const STAGGER: Duration = Duration::from_millis(250);
@@ -523,34 +520,11 @@ fn lookups<const N: usize>(own: PeerId, key: &AdvertKey) -> (Query<N>, Query<N>)
     (of(&key.octets()), of(&key.provider_key()))
 }
 
-/// Whether an address that a peer told may be dialled. Loopback addresses are only for those who tell them on
-/// loopback; link-local ones lack their scope.
-pub(super) fn is_usable(address: SocketAddr, told_by: SocketAddr) -> bool {
-    let class = |ip: IpAddr| AddressClass::of(ip.to_canonical());
-    match class(address.ip()) {
-        AddressClass::Global | AddressClass::Private => true,
-        AddressClass::Loopback => class(told_by.ip()) == AddressClass::Loopback,
-        AddressClass::Unusable
-        | AddressClass::Metadata
-        | AddressClass::LinkLocalV4
-        | AddressClass::LinkLocalV6 => false,
-    }
-}
-
-/// The contact with those of its addresses that may be dialled.
-pub(super) fn usable(contact: &Contact, told_by: SocketAddr) -> Contact {
-    let addresses = contact.addresses.iter().filter(|address| is_usable(*address, told_by));
-    Contact { peer: contact.peer, addresses: addresses.collect() }
-}
-
-/// The multihash of a peer, as `FIND_NODE` carries it.
-pub(super) fn multihash(peer: &PeerId) -> [u8; peer_id::MULTIHASH_LEN] {
-    peer_id::encode_multihash(peer)
-}
-
 #[cfg(test)]
 mod tests {
     //! When a search goes on.
+    use core::net::SocketAddr;
+
     use super::*;
     use crate::identity::SecretKey;
     use crate::limits::PEERS_PER_SEARCH;

@@ -2,9 +2,10 @@
 
 use super::event::{Event, PublishError};
 use super::job::{Call, Job, Kind, Phase, Purpose, Stage};
-use super::node::{Node, usable};
+use super::node::Node;
 use super::{ServerSwarm, Storage};
 use crate::dht::finder::Reach;
+use crate::dht::scope::usable;
 use crate::dht::swarm::Target;
 use crate::kad::{K, Key};
 use crate::limits::{ADVERT_JOBS, LOOKUP_SEEDS, PUSHES};

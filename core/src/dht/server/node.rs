@@ -12,6 +12,7 @@ use super::{Config, Parts, Storage};
 use crate::connection::StreamError;
 use crate::connection::Tag;
 use crate::dht::finder::Bootstrap;
+use crate::dht::scope::usable;
 use crate::dht::swarm::{Failure, Remote, Why};
 use crate::identity::PeerId;
 use crate::kad::store::{ProviderStore, RateLimit, RecordStore};
@@ -382,19 +383,4 @@ impl<S: Storage> Node<S> {
 /// Where this host reaches itself.
 fn loopback(port: u16) -> SocketAddr {
     SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)
-}
-
-/// The contact with those of its addresses that may be told to, or were told by, who is at `remote`.
-pub(super) fn usable(contact: &Contact, remote: SocketAddr) -> Contact {
-    let addresses = contact.addresses.iter().filter(|address| {
-        match AddressClass::of(address.ip().to_canonical()) {
-            AddressClass::Global | AddressClass::Private => true,
-            AddressClass::Loopback => remote.ip().to_canonical().is_loopback(),
-            AddressClass::Unusable
-            | AddressClass::Metadata
-            | AddressClass::LinkLocalV4
-            | AddressClass::LinkLocalV6 => false,
-        }
-    });
-    Contact { peer: contact.peer, addresses: addresses.collect() }
 }
