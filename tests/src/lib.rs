@@ -11,6 +11,7 @@ pub mod conformance;
 pub mod deadline;
 pub mod fuzz_bodies;
 pub mod harness;
+pub mod initramfs;
 mod install;
 pub mod libp2p;
 pub mod message;

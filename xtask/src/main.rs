@@ -14,9 +14,11 @@ mod error;
 mod fuzz;
 mod install;
 mod size;
+mod statics;
 mod steps;
 mod test;
 mod tidy;
+mod toolchain;
 
 use std::process::ExitCode;
 
