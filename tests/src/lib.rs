@@ -18,6 +18,7 @@ pub mod message;
 pub mod netns;
 pub mod peers;
 pub mod process;
+pub mod qemu;
 pub mod scripted;
 pub mod subject;
 pub mod wire_peer;

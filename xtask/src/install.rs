@@ -32,7 +32,8 @@ enum Check {
     Succeeds(&'static [&'static str]),
 }
 
-const fn program(name: &'static str, package: &'static str) -> Tool {
+/// A program of a Debian package.
+pub(crate) const fn program(name: &'static str, package: &'static str) -> Tool {
     Tool { name, package, check: Check::Program(name) }
 }
 
@@ -77,6 +78,14 @@ pub(crate) const FOR_TESTS: &[Tool] = &[
 /// Fails where there is no `Python.h`.
 const PYTHON_HEADERS: &str =
     "import os, sysconfig; os.stat(os.path.join(sysconfig.get_path('include'), 'Python.h'))";
+
+/// What virtual machines and their network need.
+pub(crate) const FOR_QEMU: &[Tool] = &[
+    program("ip", "iproute2"),
+    program("dnsmasq", "dnsmasq-base"),
+    program("qemu-system-aarch64", "qemu-system-arm"),
+    program("depmod", "kmod"),
+];
 
 /// What linking for other machines needs, where rustup does not bring it.
 pub(crate) const FOR_BARE: &[Tool] = &[program("ld.lld", "lld")];

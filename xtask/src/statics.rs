@@ -81,6 +81,9 @@ impl Processor {
             let of = format!("gcc-{}-linux-gnu", self.machine().replace('_', "-"));
             packages.push(if self.is_own() { "gcc".to_owned() } else { of });
         }
+        if find_program("ld.lld").is_none() {
+            packages.push("lld".to_owned());
+        }
         if !self.specs().exists() {
             packages.push(format!("musl-dev:{}", self.debian()));
         }
@@ -99,7 +102,7 @@ impl Static {
             let packages = processor.missing();
             let architecture = (!processor.is_own()).then_some(processor.debian());
             let extra = Extra { packages: &packages, architecture };
-            toolchain::find(&[&processor.target()], extra)
+            toolchain::find(&[&processor.target()], extra)?.with_source()
         })?;
         Ok(Self { processor, toolchain })
     }
@@ -118,15 +121,22 @@ impl Static {
             let name = target.to_uppercase().replace('-', "_");
             let linker = format!("CARGO_TARGET_{name}_LINKER");
             match self.toolchain {
-                Toolchain::Rustup => {
+                Toolchain::Rustup | Toolchain::RustupSource => {
                     build.env(linker, "rust-lld");
-                    flags.push("-Clink-self-contained=yes".to_owned());
+                    flags.extend(
+                        ["-Clink-self-contained=yes", "-Clink-arg=--build-id=none"]
+                            .map(str::to_owned),
+                    );
                 }
                 Toolchain::Debian => {
-                    build.arg("-Zbuild-std-features=optimize_for_size");
                     build.env(linker, linker_of(processor, &place)?);
                     flags.extend(FLAGS_OF_DEBIAN.map(str::to_owned));
                 }
+            }
+            if self.toolchain != Toolchain::Rustup {
+                build.arg("-Zbuild-std-features=optimize_for_size");
+                // Nothing unwinds, and nothing is said of a panic.
+                flags.extend(["-Zunstable-options", "-Cpanic=immediate-abort"].map(str::to_owned));
             }
             flags.push("-Crelocation-model=static".to_owned());
             // The same octets wherever the sources are.
@@ -138,14 +148,9 @@ impl Static {
     }
 }
 
-/// Nothing unwinds, and what is not aligned to pages of 64 KiB in the file is in memory all the same.
-const FLAGS_OF_DEBIAN: [&str; 5] = [
-    "-Clink-self-contained=no",
-    "-Zunstable-options",
-    "-Cpanic=immediate-abort",
-    "-Clink-arg=-Wl,-z,noseparate-code",
-    "-Clink-arg=-Wl,--build-id=none",
-];
+/// LLVM's linker leaves no gaps in a file whose parts are on pages of 64 KiB in memory, GNU's does.
+const FLAGS_OF_DEBIAN: [&str; 3] =
+    ["-Clink-self-contained=no", "-Clink-arg=-fuse-ld=lld", "-Clink-arg=-Wl,--build-id=none"];
 
 /// Writes a linker that links with musl by Debian's compiler of C.
 ///
@@ -157,12 +162,18 @@ fn linker_of(processor: Processor, place: &Path) -> Result<PathBuf, Error> {
     fs::create_dir_all(&directory).map_err(failed)?;
     // An archive without members (ar(5)).
     fs::write(directory.join("libunwind.a"), "!<arch>\n").map_err(failed)?;
+    // Where a compiler for another processor looks for it.
+    let lld = find_program("ld.lld").unwrap_or_else(|| "/usr/bin/ld.lld".into());
+    let link = directory.join("ld.lld");
+    // There is one already unless this is the first time.
+    let _ = fs::remove_file(&link);
+    std::os::unix::fs::symlink(lld, &link).map_err(failed)?;
     let linker = directory.join("musl-gcc");
     let script = format!(
-        "#!/bin/sh\nexec {} -specs={} -L{} \"$@\"\n",
-        processor.gcc(),
-        processor.specs().display(),
-        directory.display()
+        "#!/bin/sh\nexec {gcc} -specs={specs} -B{here} -L{here} \"$@\"\n",
+        gcc = processor.gcc(),
+        specs = processor.specs().display(),
+        here = directory.display(),
     );
     fs::write(&linker, script).map_err(failed)?;
     let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);

@@ -6,7 +6,7 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use phase_tests::process::workspace_root;
+use phase_tests::process::{run, workspace_root};
 
 use crate::steps::cargo;
 use crate::{Error, install};
@@ -23,11 +23,16 @@ const RUSTC: &str = "/usr/bin/rustc";
 /// Where Debian keeps the source of the libraries.
 const SOURCE: &str = "/usr/lib/rustlib/src/rust/library/std/Cargo.toml";
 
+/// Where rustup keeps it, in a toolchain's directory.
+const SOURCE_OF_RUSTUP: &str = "lib/rustlib/src/rust/library/std/Cargo.toml";
+
 /// A compiler with its libraries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Toolchain {
     /// rustup has the targets' libraries.
     Rustup,
+    /// rustup has them and their source too, from which they can be built to measure.
+    RustupSource,
     /// Debian's compiler builds the libraries from source.
     Debian,
 }
@@ -71,12 +76,38 @@ pub(crate) fn find(targets: &[&str], extra: Extra<'_>) -> Result<Toolchain, Erro
 }
 
 impl Toolchain {
+    /// The same, with the libraries' source where rustup has it or can download it.
+    ///
+    /// # Errors
+    /// When the compiler does not say where it is.
+    pub(crate) fn with_source(self) -> Result<Self, Error> {
+        if self != Self::Rustup {
+            return Ok(self);
+        }
+        let mut place = Command::new("rustc");
+        place.args(["--print", "sysroot"]).current_dir(workspace_root());
+        let source = Path::new(run(place)?.trim()).join(SOURCE_OF_RUSTUP);
+        let mut add = Command::new("rustup");
+        add.args(["component", "add", "rust-src"]).stdout(Stdio::null()).stderr(Stdio::null());
+        if source.exists() || add.status().is_ok_and(|status| status.success()) {
+            println!("    and the source of its libraries, which are built to measure");
+            return Ok(Self::RustupSource);
+        }
+        println!("    but not the source of its libraries: programs become larger");
+        Ok(self)
+    }
+
     /// `cargo build` into `place`, in the workspace's root.
     ///
-    /// `libraries`: what Debian's compiler builds from source, as cargo's `build-std` has it.
+    /// `libraries`: which are built where they are built from source, as cargo's `build-std` has it.
     pub(crate) fn build(self, libraries: &str, place: &Path) -> Command {
         let mut command = match self {
             Self::Rustup => cargo(&["build"]),
+            Self::RustupSource => {
+                let mut command = cargo(&["build"]);
+                command.arg(format!("-Zbuild-std={libraries}")).env("RUSTC_BOOTSTRAP", "1");
+                command
+            }
             Self::Debian => {
                 let mut command = Command::new(CARGO);
                 command.arg("build").arg(format!("-Zbuild-std={libraries}"));
