@@ -135,8 +135,10 @@ impl Static {
             }
             if self.toolchain != Toolchain::Rustup {
                 build.arg("-Zbuild-std-features=optimize_for_size");
-                // Nothing unwinds, and nothing is said of a panic.
-                flags.extend(["-Zunstable-options", "-Cpanic=immediate-abort"].map(str::to_owned));
+                // Nothing unwinds or is said of a panic, and no tables tell how to.
+                let abort =
+                    ["-Zunstable-options", "-Cpanic=immediate-abort", "-Cforce-unwind-tables=no"];
+                flags.extend(abort.map(str::to_owned));
             }
             flags.push("-Crelocation-model=static".to_owned());
             // The same octets wherever the sources are.
