@@ -9,7 +9,13 @@ pub mod cmdline;
 #[cfg(target_os = "linux")]
 pub mod clock;
 #[cfg(target_os = "linux")]
+pub mod commands;
+#[cfg(target_os = "linux")]
 pub mod console;
+#[cfg(target_os = "linux")]
+pub mod discovery;
+#[cfg(target_os = "linux")]
+pub mod driver;
 #[cfg(target_os = "linux")]
 pub mod executor;
 #[cfg(target_os = "linux")]
@@ -19,8 +25,16 @@ pub mod fetch;
 #[cfg(target_os = "linux")]
 pub mod http;
 #[cfg(target_os = "linux")]
+pub mod link;
+#[cfg(target_os = "linux")]
+pub mod network;
+#[cfg(target_os = "linux")]
 pub mod options;
+#[cfg(target_os = "linux")]
+pub mod signal;
 #[cfg(target_os = "linux")]
 pub mod sys;
 #[cfg(all(test, target_os = "linux"))]
 mod testing;
+#[cfg(target_os = "linux")]
+pub mod trust;
