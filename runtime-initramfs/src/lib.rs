@@ -1,11 +1,10 @@
-//! The boot client's own parts: what the kernel command line asks of it.
+//! The boot client: finds a signed boot image from an initramfs, over a network stack of its own.
 //!
-//! Everything that any client does is in `phase-core`; this crate holds what only a machine that boots
-//! needs. Without std and without a heap.
-#![no_std]
-#![forbid(unsafe_code)]
-
-#[cfg(test)]
-extern crate std;
+//! Everything that any client does is in `phase-core`; this crate has the clock, the executor, the network and the
+//! command line of a machine that boots. It is for Linux; elsewhere it has only [`cmdline`], which any machine can
+//! check. Not here: what is acceptable (`phase_core::select`).
 
 pub mod cmdline;
+
+#[cfg(target_os = "linux")]
+pub mod kexec;
