@@ -7,4 +7,16 @@
 pub mod cmdline;
 
 #[cfg(target_os = "linux")]
+pub mod clock;
+#[cfg(target_os = "linux")]
+pub mod console;
+#[cfg(target_os = "linux")]
+pub mod executor;
+#[cfg(target_os = "linux")]
+pub mod exit;
+#[cfg(target_os = "linux")]
 pub mod kexec;
+#[cfg(target_os = "linux")]
+pub mod options;
+#[cfg(target_os = "linux")]
+pub mod sys;

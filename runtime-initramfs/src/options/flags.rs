@@ -1,0 +1,203 @@
+//! The flags: one entry each.
+
+use std::fmt::Display;
+
+use phase_core::wire::record::{Arch, Channel};
+
+use super::{Command, Options};
+use crate::cmdline::{self, Problem};
+
+/// A flag.
+#[derive(Debug)]
+pub(super) struct Flag {
+    /// Its name without the dashes.
+    pub(super) name: &'static str,
+    /// What its value is called; none: it has no value.
+    pub(super) value: Option<&'static str>,
+    /// The commands that take it.
+    pub(super) of: &'static [Command],
+    /// What it does, in lines of at most 72 characters.
+    pub(super) help: &'static [&'static str],
+    /// Notes it; what is wrong with the value otherwise.
+    pub(super) set: fn(&mut Options, &str) -> Result<(), String>,
+}
+
+/// The commands that look for providers.
+const LOOKING: &[Command] = &[Command::Discover];
+
+/// Every flag, in the order of `--help`.
+pub(super) const FLAGS: &[Flag] = &[
+    Flag {
+        name: "channel",
+        value: Some("CHANNEL"),
+        of: LOOKING,
+        help: &["Release channel; the default is stable."],
+        set: |options, value| {
+            options.channel = parsed(value, "a channel", Channel::new)?;
+            Ok(())
+        },
+    },
+    Flag {
+        name: "arch",
+        value: Some("ARCH"),
+        of: LOOKING,
+        help: &[
+            "Architecture: arm64 (or aarch64), x86_64 (or amd64), or another name",
+            "that providers use; the default is this machine's own.",
+        ],
+        set: |options, value| {
+            options.arch = parsed(value, "the name of an architecture", Arch::canonical)?;
+            Ok(())
+        },
+    },
+    Flag {
+        name: "mode",
+        value: Some("MODE"),
+        of: LOOKING,
+        help: &[
+            "Where to look: auto (the local network, after 0.3 s the DHT too), lan,",
+            "wan (the DHT alone), or all (both, to the end); the default is auto.",
+        ],
+        set: |options, value| {
+            options.carriers = cmdline::mode(value).map_err(|problem| tell(value, problem))?;
+            Ok(())
+        },
+    },
+    Flag {
+        name: "bootstrap",
+        value: Some("MULTIADDR"),
+        of: LOOKING,
+        help: &[
+            "Enter the DHT by this node: /ip4/ADDRESS/tcp/PORT, /ip6/..., /dns/NAME/",
+            "tcp/PORT, /dns4/... or /dns6/..., best with /p2p/PEER_ID behind it, so",
+            "that nobody can stand in for it. May be given more than once.",
+        ],
+        set: |options, value| {
+            options.bootstraps.push(value.parse().map_err(|error| quoted(value, &error))?);
+            Ok(())
+        },
+    },
+    Flag {
+        name: "timeout",
+        value: Some("SECONDS"),
+        of: LOOKING,
+        help: &[
+            "Give up after this time, fractions allowed. The default is 10 s for",
+            "getting an address, then 3 s on the local network and 15 in the DHT.",
+        ],
+        set: |options, value| {
+            let time = cmdline::seconds(value).map_err(|problem| tell(value, problem))?;
+            options.timeout = Some(time);
+            Ok(())
+        },
+    },
+    Flag {
+        name: "interface",
+        value: Some("IF"),
+        of: LOOKING,
+        help: &[
+            "Use this interface and no others; may be given more than once. Without",
+            "it: every Ethernet interface that nobody uses.",
+        ],
+        set: |options, value| {
+            options.interfaces.push(filled(value)?);
+            Ok(())
+        },
+    },
+    Flag {
+        name: "trust",
+        value: Some("FILE|PEER_ID|KEYID"),
+        of: LOOKING,
+        help: &[
+            "Whom to trust: a provider by its peer id (12D3KooW...), a release key",
+            "(ed25519: and 64 hexadecimal digits), or a trust file. May be given",
+            "more than once.",
+        ],
+        set: |options, value| {
+            options.trust.push(filled(value)?);
+            Ok(())
+        },
+    },
+    Flag {
+        name: "insecure",
+        value: None,
+        of: LOOKING,
+        help: &["Accept records without a signature. For development only."],
+        set: |options, _| {
+            options.insecure = true;
+            Ok(())
+        },
+    },
+    Flag {
+        name: "apply-lease",
+        value: None,
+        of: LOOKING,
+        help: &[
+            "In the end give address, routes and name servers to the kernel and to",
+            "/etc/resolv.conf, so that other programs have a network.",
+        ],
+        set: |options, _| {
+            options.apply_lease = true;
+            Ok(())
+        },
+    },
+    Flag {
+        name: "json",
+        value: None,
+        of: LOOKING,
+        help: &["Print results as JSON, one object a line."],
+        set: |options, _| {
+            options.printing.json = true;
+            Ok(())
+        },
+    },
+    Flag {
+        name: "quiet",
+        value: None,
+        of: &[Command::Discover],
+        help: &["Print the URL alone, and no steps on standard error."],
+        set: |options, _| {
+            options.printing.quiet = true;
+            Ok(())
+        },
+    },
+    Flag {
+        name: "explain",
+        value: None,
+        of: LOOKING,
+        help: &[
+            "Also show what was refused, with the code of the reason, which",
+            "interfaces are used, and counts.",
+        ],
+        set: |options, _| {
+            options.printing.explain = true;
+            Ok(())
+        },
+    },
+];
+
+fn filled(value: &str) -> Result<String, String> {
+    if value.is_empty() { Err("needs a value".to_owned()) } else { Ok(value.to_owned()) }
+}
+
+fn parsed<T, E>(
+    value: &str,
+    kind: &str,
+    parse: impl FnOnce(&str) -> Result<T, E>,
+) -> Result<T, String> {
+    parse(value).map_err(|_| format!("{value:?} is not {kind}"))
+}
+
+fn quoted(value: &str, error: &dyn Display) -> String {
+    format!("{value:?}: {error}")
+}
+
+/// What is wrong with a value, in the words of the kernel command line.
+fn tell(value: &str, problem: Problem) -> String {
+    match problem {
+        Problem::Empty => "needs a value".to_owned(),
+        Problem::NotA(kind) => format!("{value:?} is not a {kind}"),
+        Problem::Unknown => format!("{value:?} is not known"),
+        Problem::TooMany => "is given too often".to_owned(),
+    }
+}

@@ -1,0 +1,97 @@
+//! What `--help` prints: a short manual page.
+
+use std::fmt::Write as _;
+
+use super::Command;
+use super::flags::FLAGS;
+
+const HEAD: &str = "\
+phase-boot: finds a signed boot image from an initramfs, over a network stack of its own
+
+Usage: phase-boot COMMAND [FLAGS]
+       COMMAND may also be the name of the program: phase-discover, ...
+
+Commands:
+";
+
+const NETWORK: &str = "
+Network:
+  phase-boot answers on Ethernet interfaces in place of the kernel: it gets its
+  own lease by DHCP and its own IPv6 addresses. It takes interfaces up, and turns
+  the kernel's IPv6 on them off while it runs. An interface with addresses of the
+  kernel is refused, because both would answer: there, use phase-discover, or
+  give phase-boot an interface of its own, such as
+    ip link add link eth0 name boot0 type macvlan mode bridge
+  Needs CAP_NET_RAW, and CAP_NET_ADMIN to take interfaces up.
+";
+
+const EXIT: &str = "
+Exit status:
+  0  found
+  1  internal error
+  2  usage or configuration
+  3  nothing found in time
+  4  found, but none acceptable
+  5  no network: no interface could be used, or none got an address
+";
+
+const DISCOVER_OUTPUT: &str = "
+Output:
+  Standard output carries the result alone: one line for each acceptable
+  candidate, the best first, with URL, carrier, version, trust and peer id;
+  with --quiet the URL of the best one; with --json one object a line with the
+  members url, peer_id, provider_name, channel, arch, version, seq, source (lan;
+  dht; direct: in the DHT, from the provider itself), trust (pinned, unpinned,
+  unsigned), accepted, reason, rtt_ms and elapsed_ms, refused ones behind.
+  Discovery locates, it does not authorise.
+";
+
+/// What `--version` prints.
+pub(super) fn version() -> String {
+    concat!("phase-boot ", env!("CARGO_PKG_VERSION"), "\n").to_owned()
+}
+
+/// What `--help` prints, of the program or of one command.
+#[must_use]
+pub fn help(command: Option<Command>) -> String {
+    let Some(command) = command else {
+        let mut text = HEAD.to_owned();
+        for command in Command::ALL {
+            // Writing to a `String` does not fail.
+            let _ = writeln!(text, "  {:<9} {}", command.name(), about(*command));
+        }
+        text.push_str("\nphase-boot COMMAND --help tells of each; --version prints the version.\n");
+        text.push_str(NETWORK);
+        return text;
+    };
+    let mut text =
+        format!("phase-boot {}: {}\n\nUsage: {}\n", command.name(), about(command), usage(command));
+    text.push_str("\nFlags:\n");
+    for flag in FLAGS.iter().filter(|flag| flag.of.contains(&command)) {
+        let _ = match flag.value {
+            Some(value) => writeln!(text, "  --{} {value}", flag.name),
+            None => writeln!(text, "  --{}", flag.name),
+        };
+        for line in flag.help {
+            let _ = writeln!(text, "      {line}");
+        }
+    }
+    text.push_str(match command {
+        Command::Discover => DISCOVER_OUTPUT,
+    });
+    text.push_str(NETWORK);
+    text.push_str(EXIT);
+    text
+}
+
+const fn about(command: Command) -> &'static str {
+    match command {
+        Command::Discover => "finds providers and prints where their manifests are",
+    }
+}
+
+const fn usage(command: Command) -> &'static str {
+    match command {
+        Command::Discover => "phase-boot discover [FLAGS]",
+    }
+}
