@@ -15,6 +15,8 @@ pub mod executor;
 #[cfg(target_os = "linux")]
 pub mod exit;
 #[cfg(target_os = "linux")]
+pub mod init;
+#[cfg(target_os = "linux")]
 pub mod kexec;
 #[cfg(target_os = "linux")]
 pub mod options;
