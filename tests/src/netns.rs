@@ -252,6 +252,17 @@ impl Segment {
         namespace.set_up(interface)
     }
 
+    /// Makes a port for a virtual machine; gives the name of its interface, in the switch's own namespace.
+    ///
+    /// # Errors
+    /// [`Error::CommandFailed`] with what `ip` said, for instance that there is no `/dev/net/tun`.
+    pub fn attach_tap(&self) -> Result<String, Error> {
+        let port = format!("tap{}", self.ports.fetch_add(1, Ordering::Relaxed));
+        self.switch.ip(&["tuntap", "add", "dev", &port, "mode", "tap"])?;
+        self.switch.ip(&["link", "set", "dev", &port, "master", "br0", "up"])?;
+        Ok(port)
+    }
+
     /// The switch itself, to listen on its bridge or to shape its ports with `tc`.
     #[must_use]
     pub fn switch(&self) -> &Namespace {
