@@ -21,6 +21,14 @@ pub mod executor;
 #[cfg(target_os = "linux")]
 pub mod exit;
 #[cfg(target_os = "linux")]
+pub mod fetch;
+#[cfg(target_os = "linux")]
+pub mod http;
+#[cfg(target_os = "linux")]
+pub mod init;
+#[cfg(target_os = "linux")]
+pub mod kexec;
+#[cfg(target_os = "linux")]
 pub mod link;
 #[cfg(target_os = "linux")]
 pub mod network;
@@ -30,5 +38,7 @@ pub mod options;
 pub mod signal;
 #[cfg(target_os = "linux")]
 pub mod sys;
+#[cfg(all(test, target_os = "linux"))]
+mod testing;
 #[cfg(target_os = "linux")]
 pub mod trust;
