@@ -7,6 +7,8 @@
 pub mod cmdline;
 
 #[cfg(target_os = "linux")]
+pub mod acquire;
+#[cfg(target_os = "linux")]
 pub mod clock;
 #[cfg(target_os = "linux")]
 pub mod commands;

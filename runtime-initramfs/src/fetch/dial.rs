@@ -79,9 +79,9 @@ impl std::error::Error for DialError {}
 pub enum ResolveError {
     /// No name server is known.
     NoServer,
-    /// The name server knows no such name.
-    Unknown,
-    /// The name servers do not answer.
+    /// No name server knows an address of it.
+    NoAddress,
+    /// It took too long.
     Silent,
 }
 
@@ -89,7 +89,7 @@ impl fmt::Display for ResolveError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::NoServer => "no name server is known",
-            Self::Unknown => "there is no such name",
+            Self::NoAddress => "no name server knows an address of it",
             Self::Silent => "the name servers do not answer",
         })
     }

@@ -45,7 +45,7 @@ impl Dial for Loopback {
 
     async fn resolve(&self, _host: &str) -> Result<Addresses, ResolveError> {
         if self.addresses.is_empty() {
-            return Err(ResolveError::Unknown);
+            return Err(ResolveError::NoAddress);
         }
         Ok(self.addresses.clone())
     }
