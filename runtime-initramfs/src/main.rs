@@ -9,8 +9,8 @@ fn main() -> phase_boot::exit::Exit {
     let console = Console::of_process();
     match Options::of_arguments(std::env::args_os()) {
         Ok(Request::Print(text)) => phase_boot::console::print(&text),
-        Ok(Request::Run(Command::Discover, _)) => {
-            console.failed(Step::Discover, Exit::Internal, format_args!("not in this build"))
+        Ok(Request::Run(Command::Discover, options)) => {
+            phase_boot::commands::discover::run(&options, console)
         }
         Err(error) => console.failed(Step::Boot, Exit::Usage, format_args!("{error}")),
     }

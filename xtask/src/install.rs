@@ -42,6 +42,8 @@ pub(crate) const FOR_TESTS: &[Tool] = &[
     program("tc", "iproute2"),
     program("mount", "mount"),
     program("unshare", "util-linux"),
+    program("setpriv", "util-linux"),
+    program("dnsmasq", "dnsmasq-base"),
     program("avahi-daemon", "avahi-daemon"),
     program("avahi-browse", "avahi-utils"),
     program("dbus-daemon", "dbus-daemon"),

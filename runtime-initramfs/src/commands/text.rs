@@ -1,0 +1,121 @@
+//! Text of strangers made safe for a terminal, and JSON.
+//!
+//! What a record may contain is restricted when it is read; records that were refused, and names on the wire, are shown
+//! too, so that nothing is printed raw.
+
+use std::fmt::{self, Display, Write as _};
+
+/// Displays text on one line: control characters, and characters that turn the direction of writing, as `\u{…}`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Escaped<'a>(pub(super) &'a str);
+
+impl Display for Escaped<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for c in self.0.chars() {
+            if is_unsafe(c) {
+                write!(f, "{}", c.escape_unicode())?;
+            } else {
+                f.write_char(c)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Control characters, line and paragraph separators, direction marks (Unicode UAX #9 §2) and the invisible characters
+/// that make two texts look alike.
+fn is_unsafe(c: char) -> bool {
+    c.is_control()
+        || matches!(c,
+            '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
+            | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+}
+
+/// One JSON object on one line, member by member.
+#[derive(Debug, Default)]
+pub(super) struct Object {
+    text: String,
+}
+
+impl Object {
+    /// Adds a member with a string, or `null`.
+    pub(super) fn string(mut self, name: &str, value: Option<&str>) -> Self {
+        self.name(name);
+        match value {
+            None => self.text.push_str("null"),
+            Some(value) => quote(&mut self.text, value),
+        }
+        self
+    }
+
+    /// Adds a member with a number or a truth value, or `null`.
+    pub(super) fn plain(mut self, name: &str, value: Option<&dyn Display>) -> Self {
+        self.name(name);
+        // Writing to a `String` does not fail.
+        let _ = match value {
+            None => write!(self.text, "null"),
+            Some(value) => write!(self.text, "{value}"),
+        };
+        self
+    }
+
+    /// The object with a line feed.
+    pub(super) fn line(mut self) -> String {
+        self.text.push_str("}\n");
+        self.text
+    }
+
+    fn name(&mut self, name: &str) {
+        self.text.push(if self.text.is_empty() { '{' } else { ',' });
+        quote(&mut self.text, name);
+        self.text.push(':');
+    }
+}
+
+/// RFC 8259 §7; what is not safe for a terminal is escaped too.
+fn quote(text: &mut String, value: &str) {
+    text.push('"');
+    for c in value.chars() {
+        match c {
+            '"' | '\\' => {
+                text.push('\\');
+                text.push(c);
+            }
+            c if is_unsafe(c) => {
+                let mut units = [0; 2];
+                for unit in c.encode_utf16(&mut units) {
+                    // Writing to a `String` does not fail.
+                    let _ = write!(text, "\\u{unit:04x}");
+                }
+            }
+            c => text.push(c),
+        }
+    }
+    text.push('"');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_terminal_is_never_given_a_control_character() {
+        let text = "a\u{1b}[31mred\r\n\u{202e}gpj.exe";
+        assert_eq!(Escaped(text).to_string(), "a\\u{1b}[31mred\\u{d}\\u{a}\\u{202e}gpj.exe");
+        assert_eq!(Escaped("Büro \u{1f4bb}").to_string(), "Büro \u{1f4bb}");
+    }
+
+    #[test]
+    fn members_are_in_order_and_strings_are_escaped() {
+        let line = Object::default()
+            .string("url", Some("a\"\\\u{1b}\u{e0041}é"))
+            .string("name", None)
+            .plain("accepted", Some(&true))
+            .plain("rtt_ms", None)
+            .plain("elapsed_ms", Some(&1.5))
+            .line();
+        let expected = "{\"url\":\"a\\\"\\\\\\u001b\\udb40\\udc41é\",\"name\":null,\"accepted\":true,\
+                        \"rtt_ms\":null,\"elapsed_ms\":1.5}\n";
+        assert_eq!(line, expected);
+    }
+}
