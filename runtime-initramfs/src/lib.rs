@@ -7,6 +7,8 @@
 pub mod cmdline;
 
 #[cfg(target_os = "linux")]
+pub mod acquire;
+#[cfg(target_os = "linux")]
 pub mod clock;
 #[cfg(target_os = "linux")]
 pub mod commands;
@@ -21,6 +23,10 @@ pub mod executor;
 #[cfg(target_os = "linux")]
 pub mod exit;
 #[cfg(target_os = "linux")]
+pub mod fetch;
+#[cfg(target_os = "linux")]
+pub mod http;
+#[cfg(target_os = "linux")]
 pub mod init;
 #[cfg(target_os = "linux")]
 pub mod kexec;
@@ -34,5 +40,7 @@ pub mod options;
 pub mod signal;
 #[cfg(target_os = "linux")]
 pub mod sys;
+#[cfg(all(test, target_os = "linux"))]
+mod testing;
 #[cfg(target_os = "linux")]
 pub mod trust;

@@ -34,7 +34,7 @@ pub fn run(options: &Options, console: Console) -> Exit {
 }
 
 /// Reads the trust files and opens the network.
-fn prepare(options: &Options, console: Console) -> Result<(Search, Network), Exit> {
+pub(super) fn prepare(options: &Options, console: Console) -> Result<(Search, Network), Exit> {
     let usage = |text: fmt::Arguments<'_>| console.failed(Step::Boot, Exit::Usage, text);
     let (trust, of_files) = load(&options.trust).map_err(|error| usage(format_args!("{error}")))?;
     let mut bootstraps = options.bootstraps.clone();
@@ -62,15 +62,18 @@ fn prepare(options: &Options, console: Console) -> Result<(Search, Network), Exi
         carriers: options.carriers,
         bootstraps,
     };
-    let network = Network::open(options.interfaces.clone(), console);
-    let network = network.map_err(|error| {
+    Ok((search, open_network(options, console)?))
+}
+
+/// Opens the interfaces; how it ends if that fails.
+pub(super) fn open_network(options: &Options, console: Console) -> Result<Network, Exit> {
+    Network::open(options.interfaces.clone(), console).map_err(|error| {
         let exit = match error {
             Error::NotPermitted | Error::Open { .. } => Exit::NoNetwork,
             Error::Interfaces(_) => Exit::Internal,
         };
         console.failed(Step::Link, exit, format_args!("{error}"))
-    })?;
-    Ok((search, network))
+    })
 }
 
 async fn discover(options: &Options, search: Search, network: Network, console: Console) -> Exit {
@@ -123,6 +126,19 @@ fn found(best: &Report<'_>, mode: trust::Mode, console: Console) {
     }
 }
 
+/// Says why nothing could be tried, and what to do.
+pub(super) fn nobody(options: &Options, discovery: &Discovery, console: Console) -> Exit {
+    let report = |candidate| Report {
+        candidate,
+        channel: &options.channel,
+        arch: &options.arch,
+        found_at: discovery.found_at(candidate.id()),
+    };
+    let refused = discovery.client().candidates().filter(|candidate| !candidate.is_accepted());
+    let refused: Vec<Report<'_>> = refused.map(report).collect();
+    nothing_acceptable(options, discovery, &refused, console)
+}
+
 /// Says why nothing is there, and what to do.
 fn nothing_acceptable(
     options: &Options,
@@ -138,7 +154,7 @@ fn nothing_acceptable(
     }
     let network = discovery.driver().network();
     if !network.is_configured() && !discovery.was_anybody_reached() {
-        return no_network(options, discovery, console);
+        return no_network(options, network, console);
     }
     if let count @ 1.. = refused.len() {
         let text = format_args!(
@@ -162,8 +178,7 @@ fn nothing_acceptable(
 }
 
 /// No interface could be used, or none got an address.
-fn no_network(options: &Options, discovery: &Discovery, console: Console) -> Exit {
-    let network = discovery.driver().network();
+pub(super) fn no_network(options: &Options, network: &Network, console: Console) -> Exit {
     let interfaces = network.interfaces();
     let names = |up: bool| {
         let named = interfaces.iter().filter(|one| one.is_up() == up);

@@ -1,5 +1,7 @@
 //! The commands: what each does from its options to its exit status.
 
 pub mod discover;
+pub mod fetch;
 mod report;
 mod text;
+pub mod verify;

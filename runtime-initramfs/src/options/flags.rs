@@ -6,6 +6,7 @@ use phase_core::wire::record::{Arch, Channel};
 
 use super::{Command, Options};
 use crate::cmdline::{self, Problem};
+use crate::fetch::image::Selection;
 
 /// A flag.
 #[derive(Debug)]
@@ -23,16 +24,65 @@ pub(super) struct Flag {
 }
 
 /// The commands that look for providers.
-const LOOKING: &[Command] = &[Command::Discover];
+const LOOKING: &[Command] = &[Command::Discover, Command::Fetch];
+
+/// The commands that use the network.
+const NETWORKED: &[Command] = &[Command::Discover, Command::Fetch, Command::Verify];
+
+/// Every command.
+const ALL: &[Command] = Command::ALL;
 
 /// Every flag, in the order of `--help`.
 pub(super) const FLAGS: &[Flag] = &[
     Flag {
+        name: "output",
+        value: Some("DIR"),
+        of: &[Command::Fetch],
+        help: &["Directory for the image; made if it is missing."],
+        set: |options, value| {
+            options.output = Some(filled(value)?.into());
+            Ok(())
+        },
+    },
+    Flag {
+        name: "artifact",
+        value: Some("NAME"),
+        of: &[Command::Fetch],
+        help: &[
+            "Fetch only this: kernel, initramfs, rootfs, dtbs, or all; may be given",
+            "more than once. The default is all.",
+        ],
+        set: |options, value| {
+            let names = "kernel, initramfs, rootfs, dtbs, all";
+            let selection = Selection::parse(value);
+            let one = selection.ok_or_else(|| format!("{value:?} is not one of {names}"))?;
+            options.selection.push(one);
+            Ok(())
+        },
+    },
+    Flag {
+        name: "artifacts",
+        value: Some("DIR"),
+        of: &[Command::Verify],
+        help: &[
+            "Also verify the files in this directory: an output directory of fetch,",
+            "or a provider's directory of one channel and architecture.",
+        ],
+        set: |options, value| {
+            options.artifacts = Some(filled(value)?.into());
+            Ok(())
+        },
+    },
+    Flag {
         name: "channel",
         value: Some("CHANNEL"),
-        of: LOOKING,
-        help: &["Release channel; the default is stable."],
+        of: ALL,
+        help: &[
+            "Release channel; the default is what a manifest's URL or a file says,",
+            "else stable.",
+        ],
         set: |options, value| {
+            options.said.channel = true;
             options.channel = parsed(value, "a channel", Channel::new)?;
             Ok(())
         },
@@ -40,12 +90,14 @@ pub(super) const FLAGS: &[Flag] = &[
     Flag {
         name: "arch",
         value: Some("ARCH"),
-        of: LOOKING,
+        of: ALL,
         help: &[
             "Architecture: arm64 (or aarch64), x86_64 (or amd64), or another name",
-            "that providers use; the default is this machine's own.",
+            "that providers use; the default is what a manifest's URL or a file",
+            "says, else this machine's own.",
         ],
         set: |options, value| {
+            options.said.arch = true;
             options.arch = parsed(value, "the name of an architecture", Arch::canonical)?;
             Ok(())
         },
@@ -80,9 +132,9 @@ pub(super) const FLAGS: &[Flag] = &[
     Flag {
         name: "timeout",
         value: Some("SECONDS"),
-        of: LOOKING,
+        of: NETWORKED,
         help: &[
-            "Give up after this time, fractions allowed. The default is 10 s for",
+            "Stop looking after this time, fractions allowed. The default is 10 s for",
             "getting an address, then 3 s on the local network and 15 in the DHT.",
         ],
         set: |options, value| {
@@ -94,7 +146,7 @@ pub(super) const FLAGS: &[Flag] = &[
     Flag {
         name: "interface",
         value: Some("IF"),
-        of: LOOKING,
+        of: NETWORKED,
         help: &[
             "Use this interface and no others; may be given more than once. Without",
             "it: every Ethernet interface that nobody uses.",
@@ -107,7 +159,7 @@ pub(super) const FLAGS: &[Flag] = &[
     Flag {
         name: "trust",
         value: Some("FILE|PEER_ID|KEYID"),
-        of: LOOKING,
+        of: ALL,
         help: &[
             "Whom to trust: a provider by its peer id (12D3KooW...), a release key",
             "(ed25519: and 64 hexadecimal digits), or a trust file. May be given",
@@ -121,7 +173,7 @@ pub(super) const FLAGS: &[Flag] = &[
     Flag {
         name: "insecure",
         value: None,
-        of: LOOKING,
+        of: ALL,
         help: &["Accept records without a signature. For development only."],
         set: |options, _| {
             options.insecure = true;
@@ -144,7 +196,7 @@ pub(super) const FLAGS: &[Flag] = &[
     Flag {
         name: "json",
         value: None,
-        of: LOOKING,
+        of: ALL,
         help: &["Print results as JSON, one object a line."],
         set: |options, _| {
             options.printing.json = true;
@@ -164,7 +216,7 @@ pub(super) const FLAGS: &[Flag] = &[
     Flag {
         name: "explain",
         value: None,
-        of: LOOKING,
+        of: &[Command::Discover],
         help: &[
             "Also show what was refused, with the code of the reason, which",
             "interfaces are used, and counts.",
