@@ -13,6 +13,7 @@ fn main() -> phase_boot::exit::Exit {
         Ok(Request::Run(Command::Discover, options)) => commands::discover::run(&options, console),
         Ok(Request::Run(Command::Fetch, options)) => commands::fetch::run(&options, console),
         Ok(Request::Run(Command::Verify, options)) => commands::verify::run(&options, console),
+        Ok(Request::Run(Command::Kexec, options)) => commands::kexec::run(&options, console),
         Err(error) => console.failed(Step::Boot, Exit::Usage, format_args!("{error}")),
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod discover;
 pub mod fetch;
+pub mod kexec;
 mod report;
 mod text;
 pub mod verify;

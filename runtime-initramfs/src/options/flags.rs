@@ -74,6 +74,83 @@ pub(super) const FLAGS: &[Flag] = &[
         },
     },
     Flag {
+        name: "kernel",
+        value: Some("FILE"),
+        of: &[Command::Kexec],
+        help: &[
+            "Start this kernel in place of a directory. Nobody verifies it, so that",
+            "--insecure must say that it is wanted.",
+        ],
+        set: |options, value| {
+            options.starting.kernel = Some(filled(value)?);
+            Ok(())
+        },
+    },
+    Flag {
+        name: "initramfs",
+        value: Some("FILE"),
+        of: &[Command::Kexec],
+        help: &["Its initial RAM file system."],
+        set: |options, value| {
+            options.starting.initramfs = Some(filled(value)?);
+            Ok(())
+        },
+    },
+    Flag {
+        name: "dtb",
+        value: Some("NAME|FILE"),
+        of: &[Command::Kexec],
+        help: &[
+            "The device tree: with a directory its name in the manifest below dtbs/,",
+            "or none; with --kernel a file. The default is the one of the manifest",
+            "that is for this board, else the one this machine runs with.",
+        ],
+        set: |options, value| {
+            options.starting.device_tree = Some(filled(value)?);
+            Ok(())
+        },
+    },
+    Flag {
+        name: "cmdline",
+        value: Some("TEXT"),
+        of: &[Command::Kexec],
+        help: &["The command line of a kernel in a file."],
+        set: |options, value| {
+            options.starting.command_line = Some(value.to_owned());
+            Ok(())
+        },
+    },
+    Flag {
+        name: "cmdline-file",
+        value: Some("FILE"),
+        of: &[Command::Kexec],
+        help: &["A file with that command line."],
+        set: |options, value| {
+            options.starting.command_line_file = Some(filled(value)?);
+            Ok(())
+        },
+    },
+    Flag {
+        name: "append",
+        value: Some("TEXT"),
+        of: &[Command::Kexec],
+        help: &["Add this to the command line; may be given more than once."],
+        set: |options, value| {
+            options.starting.append.push(filled(value)?);
+            Ok(())
+        },
+    },
+    Flag {
+        name: "load-only",
+        value: None,
+        of: &[Command::Kexec],
+        help: &["Load the image, and start nothing: kexec -e or systemctl kexec does."],
+        set: |options, _| {
+            options.starting.load_only = true;
+            Ok(())
+        },
+    },
+    Flag {
         name: "channel",
         value: Some("CHANNEL"),
         of: ALL,
@@ -90,7 +167,7 @@ pub(super) const FLAGS: &[Flag] = &[
     Flag {
         name: "arch",
         value: Some("ARCH"),
-        of: ALL,
+        of: NETWORKED,
         help: &[
             "Architecture: arm64 (or aarch64), x86_64 (or amd64), or another name",
             "that providers use; the default is what a manifest's URL or a file",
@@ -196,7 +273,7 @@ pub(super) const FLAGS: &[Flag] = &[
     Flag {
         name: "json",
         value: None,
-        of: ALL,
+        of: NETWORKED,
         help: &["Print results as JSON, one object a line."],
         set: |options, _| {
             options.printing.json = true;

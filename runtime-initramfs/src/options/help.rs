@@ -35,6 +35,7 @@ Exit status:
   5  no network: no interface could be used, or none got an address
   6  fetch failed
   7  verification failed
+  8  the running kernel refused to load or start the image
 ";
 
 const DISCOVER_OUTPUT: &str = "
@@ -74,6 +75,18 @@ Output:
   wrong goes to standard error. Only a URL needs the network.
 ";
 
+const KEXEC_OUTPUT: &str = "
+Starting:
+  The manifest, the kernel, the initramfs and the device tree are read into memory
+  and verified there, so that what is started is what was verified. The second
+  kernel gets the command line of the manifest and then what --append says, 2,047
+  characters at most; nothing of this kernel's own. The running system is not shut
+  down: file systems are written back and network devices stopped, no more. Where
+  services run, give --load-only and let the system's own shutdown start the image.
+  Needs CAP_SYS_BOOT, and on arm64 also CAP_SYS_ADMIN, to see addresses in
+  /proc/iomem.
+";
+
 /// What `--version` prints.
 pub(super) fn version() -> String {
     concat!("phase-boot ", env!("CARGO_PKG_VERSION"), "\n").to_owned()
@@ -108,12 +121,16 @@ pub fn help(command: Option<Command>) -> String {
         Command::Discover => DISCOVER_OUTPUT,
         Command::Fetch => FETCH_OUTPUT,
         Command::Verify => VERIFY_OUTPUT,
+        Command::Kexec => KEXEC_OUTPUT,
     });
     text.push_str(match command {
         Command::Discover => "",
-        Command::Fetch | Command::Verify => TRUST,
+        Command::Fetch | Command::Verify | Command::Kexec => TRUST,
     });
-    text.push_str(NETWORK);
+    text.push_str(match command {
+        Command::Discover | Command::Fetch | Command::Verify => NETWORK,
+        Command::Kexec => "",
+    });
     text.push_str(EXIT);
     text
 }
@@ -123,6 +140,7 @@ const fn about(command: Command) -> &'static str {
         Command::Discover => "finds providers and prints where their manifests are",
         Command::Fetch => "fetches an image into a directory, verified",
         Command::Verify => "verifies a manifest, and the files that it names",
+        Command::Kexec => "starts an image that fetch left, after verifying it",
     }
 }
 
@@ -131,5 +149,8 @@ const fn usage(command: Command) -> &'static str {
         Command::Discover => "phase-boot discover [FLAGS]",
         Command::Fetch => "phase-boot fetch [MANIFEST_URL] --output DIR [FLAGS]",
         Command::Verify => "phase-boot verify FILE|URL|- [--artifacts DIR] [FLAGS]",
+        Command::Kexec => {
+            "phase-boot kexec DIR --trust ... [FLAGS]\n       phase-boot kexec --kernel FILE --insecure [FLAGS]"
+        }
     }
 }

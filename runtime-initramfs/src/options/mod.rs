@@ -5,6 +5,7 @@
 
 mod flags;
 mod help;
+mod starting;
 
 use std::ffi::OsString;
 use std::fmt;
@@ -18,6 +19,7 @@ use phase_core::wire::url::Url;
 
 use self::flags::{FLAGS, Flag};
 pub use self::help::help;
+pub use self::starting::Starting;
 use crate::cmdline::{self, Action, OnFailure};
 use crate::fetch::image::Selection;
 
@@ -33,11 +35,13 @@ pub enum Command {
     Fetch,
     /// Verify a manifest and files.
     Verify,
+    /// Start an image.
+    Kexec,
 }
 
 impl Command {
     /// Every command of this program.
-    pub const ALL: &[Self] = &[Self::Discover, Self::Fetch, Self::Verify];
+    pub const ALL: &[Self] = &[Self::Discover, Self::Fetch, Self::Verify, Self::Kexec];
 
     /// Its name on the command line.
     #[must_use]
@@ -46,6 +50,7 @@ impl Command {
             Self::Discover => "discover",
             Self::Fetch => "fetch",
             Self::Verify => "verify",
+            Self::Kexec => "kexec",
         }
     }
 
@@ -115,6 +120,8 @@ pub struct Options {
     pub action: Action,
     /// What the first process does when that fails.
     pub on_failure: OnFailure,
+    /// What is started, and how.
+    pub starting: Starting,
 }
 
 /// What the arguments ask for.
@@ -210,6 +217,7 @@ impl Default for Options {
             printing: Printing::default(),
             action: Action::default(),
             on_failure: OnFailure::default(),
+            starting: Starting::default(),
         }
     }
 }
@@ -221,9 +229,10 @@ impl Options {
     /// The first word of ours that cannot be followed.
     pub fn of_kernel(command_line: &str) -> Result<Self, cmdline::Error<'_>> {
         let words = cmdline::Options::parse(command_line)?;
-        let owned = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
+        let owned =
+            |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<String>>();
         let default = Self::default();
-        let mut trust: Vec<String> = owned(&words.trust);
+        let mut trust = owned(&words.trust);
         trust.extend(words.providers.iter().map(ToString::to_string));
         Ok(Self {
             said: Said { channel: words.channel.is_some(), arch: words.arch.is_some() },
@@ -239,6 +248,7 @@ impl Options {
             timeout: words.timeout,
             action: words.action,
             on_failure: words.on_failure,
+            starting: Starting { append: owned(&words.append), ..Starting::default() },
             ..Self::default()
         })
     }
@@ -300,6 +310,7 @@ impl Options {
             Command::Verify if self.document.is_none() => {
                 Err(Error::Needs(command, "a FILE, a URL, or -"))
             }
+            Command::Kexec => self.check_starting(),
             Command::Discover | Command::Fetch | Command::Verify => Ok(()),
         }
     }
@@ -318,7 +329,10 @@ impl Options {
                 }
             },
             Command::Verify if self.document.is_none() => self.document = Some(value),
-            Command::Discover | Command::Fetch | Command::Verify => {
+            Command::Kexec if self.starting.directory.is_none() => {
+                self.starting.directory = Some(value);
+            }
+            Command::Discover | Command::Fetch | Command::Verify | Command::Kexec => {
                 return Err(Error::Unexpected(command, value));
             }
         }
@@ -477,13 +491,14 @@ mod tests {
     fn the_kernel_command_line_says_the_same() {
         let line = format!(
             "quiet phase.mode=wan phase.bootstrap=/ip4/192.0.2.1/tcp/4001 phase.provider={PEER} phase.trust=/trust \
-             phase.interface=eth0 phase.timeout=9"
+             phase.interface=eth0 phase.timeout=9 phase.append=\"a b\""
         );
         let options = Options::of_kernel(&line).unwrap();
         assert_eq!((options.carriers, options.bootstraps.len()), (Carriers::Wan, 1));
         assert_eq!(options.trust, ["/trust", PEER]);
         assert_eq!(options.interfaces, ["eth0"]);
         assert_eq!(options.timeout, Some(Duration::from_secs(9)));
+        assert_eq!(options.starting.append, ["a b"]);
         assert_eq!(Options::of_kernel("phase.turst=x").unwrap_err().word, "turst");
     }
 
@@ -498,6 +513,6 @@ mod tests {
             assert_eq!(is_told, is_its, "{}", flag.name);
         }
         let Ok(Request::Print(text)) = read("phase-boot --help") else { panic!() };
-        assert!(text.contains("discover") && !text.contains("kexec"), "{text}");
+        assert!(Command::ALL.iter().all(|command| text.contains(command.name())), "{text}");
     }
 }

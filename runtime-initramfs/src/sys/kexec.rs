@@ -12,6 +12,16 @@ const ARCH_AARCH64: libc::c_ulong = 183 << 16;
 /// include/uapi/linux/kexec.h: `KEXEC_FILE_NO_INITRAMFS`.
 const NO_INITRAMFS: libc::c_ulong = 4;
 
+/// include/uapi/asm-generic/unistd.h, `arch/x86/entry/syscalls/syscall_64.tbl`: not every libc's table has it. `None`: the
+/// architecture has other numbers.
+const KEXEC_FILE_LOAD: Option<libc::c_long> = if cfg!(target_arch = "aarch64") {
+    Some(294)
+} else if cfg!(target_arch = "x86_64") {
+    Some(320)
+} else {
+    None
+};
+
 /// Octets that the kernel copies, and where to.
 #[derive(Clone, Copy, Debug)]
 pub struct Segment<'a> {
@@ -59,25 +69,19 @@ pub fn load(entry: u64, segments: &[Segment<'_>]) -> Result<(), Errno> {
 /// Loads a kernel from a file, an initial RAM file system from another, and a command line.
 ///
 /// # Errors
-/// What the kernel says.
+/// What the kernel says; `ENOSYS` on architectures other than arm64 and `x86_64`.
 pub fn load_file(
     kernel: BorrowedFd<'_>,
     initramfs: Option<BorrowedFd<'_>>,
     command_line: &CStr,
 ) -> Result<(), Errno> {
+    let number = KEXEC_FILE_LOAD.ok_or(Errno::ENOSYS)?;
     let flags = if initramfs.is_some() { 0 } else { NO_INITRAMFS };
     let initramfs = initramfs.map_or(-1, |file| file.as_raw_fd());
     let line = command_line.to_bytes_with_nul();
     // SAFETY: the descriptors are open during the call, and the kernel reads the octets of the line with its end.
     let result = unsafe {
-        libc::syscall(
-            libc::SYS_kexec_file_load,
-            kernel.as_raw_fd(),
-            initramfs,
-            line.len(),
-            line.as_ptr(),
-            flags,
-        )
+        libc::syscall(number, kernel.as_raw_fd(), initramfs, line.len(), line.as_ptr(), flags)
     };
     Errno::result(result).map(drop)
 }
