@@ -8,7 +8,7 @@ use phase_core::machine::Family;
 use phase_core::wire::trust;
 
 use super::report::Report;
-use super::text::Escaped;
+use super::text::{Escaped, Tenths};
 use crate::console::{Console, Step, print};
 use crate::discovery::{Discovery, Search};
 use crate::executor;
@@ -149,7 +149,7 @@ fn nothing_acceptable(
     console: Console,
 ) -> Exit {
     let (channel, arch) = (&options.channel, &options.arch);
-    let seconds = discovery.elapsed().as_secs_f64();
+    let seconds = Tenths::seconds(discovery.elapsed());
     if !options.printing.explain {
         tell_refused(refused, console);
         tell_steps(discovery, console);
@@ -168,11 +168,11 @@ fn nothing_acceptable(
     let asked = asked(discovery);
     let text = match discovery.carriers() {
         Carriers::Wan => format_args!(
-            "nothing found in the DHT for channel {channel}, architecture {arch} in {seconds:.1} s; check that a \
+            "nothing found in the DHT for channel {channel}, architecture {arch} in {seconds} s; check that a \
              provider publishes into this DHT, and the bootstrap nodes"
         ),
         Carriers::Auto | Carriers::Lan | Carriers::All => format_args!(
-            "nothing found for channel {channel}, architecture {arch} in {seconds:.1} s, asked on {asked}; check that a \
+            "nothing found for channel {channel}, architecture {arch} in {seconds} s, asked on {asked}; check that a \
              provider runs on this network and has these, and that no firewall drops UDP port 5353"
         ),
     };
@@ -225,15 +225,15 @@ fn explain(discovery: &Discovery, refused: &[Report<'_>], console: Console) {
     tell_refused(refused, console);
     tell_steps(discovery, console);
     let (counters, stats) = (discovery.driver().counters(), executor::stats());
-    let seconds = console.elapsed().as_secs_f64();
+    let (wakeups, elapsed) = (stats.wakeups, console.elapsed());
     console.explain(format_args!(
         "datagrams: {} sent, {} received, {} not sent",
         counters.sent, counters.received, counters.refused
     ));
     console.explain(format_args!(
-        "wake-ups: {} in {seconds:.1} s, {:.1} a second",
-        stats.wakeups,
-        stats.wakeups as f64 / seconds
+        "wake-ups: {wakeups} in {} s, {} a second",
+        Tenths::seconds(elapsed),
+        Tenths::rate(wakeups, elapsed)
     ));
 }
 
