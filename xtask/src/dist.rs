@@ -36,9 +36,9 @@ pub(crate) fn run(options: &Options) -> Result<(), Error> {
     let mut files = Vec::new();
     for processor in Processor::ALL.into_iter().filter(chosen) {
         let toolchain = Static::find(processor)?;
-        let directory = toolchain.build("phase-boot")?;
+        let directory = toolchain.boot()?;
         files.push(copy(&directory, "phase-boot", processor, &place)?);
-        let directory = toolchain.build("phase-provider")?;
+        let directory = toolchain.provider()?;
         for name in PROGRAMS {
             files.push(copy(&directory, name, processor, &place)?);
         }

@@ -55,7 +55,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Error> {
             return Err(Error::Unexpected { what: "--arch x86_64".into(), found: found.into() });
         }
     };
-    let programs = Static::find(options.arch)?.build("phase-boot")?;
+    let programs = Static::find(options.arch)?.boot()?;
     let usual = USUAL_MODULES.iter().map(|&name| name.to_owned());
     let contents = Contents {
         init: programs.join("phase-boot"),

@@ -50,7 +50,7 @@ pub(crate) fn prepare() -> Result<Parts, Error> {
     install::tools(install::FOR_QEMU)?;
     let kernel = kernel::debian()?;
     kernel::with_busybox()?;
-    let programs = Static::find(Processor::Arm64)?.build("phase-boot")?;
+    let programs = Static::find(Processor::Arm64)?.boot()?;
     let contents = Contents {
         init: programs.join("phase-boot"),
         modules: Some((kernel.modules.clone(), USUAL_MODULES.map(str::to_owned).to_vec())),

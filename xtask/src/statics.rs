@@ -20,6 +20,25 @@ pub(crate) enum Processor {
     X86_64,
 }
 
+/// What a program is built for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// To be loaded before there is a network.
+    Small,
+    /// To serve.
+    Fast,
+}
+
+impl Kind {
+    /// Its profile in Cargo.toml.
+    const fn profile(self) -> &'static str {
+        match self {
+            Self::Small => "boot",
+            Self::Fast => "release",
+        }
+    }
+}
+
 /// What can build for one processor.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Static {
@@ -107,16 +126,32 @@ impl Static {
         Ok(Self { processor, toolchain })
     }
 
-    /// Builds the programs of a package with the profile `boot`; gives the directory that they are in.
+    /// Builds the boot client, as small as it can be; gives the directory that it is in.
+    ///
+    /// # Errors
+    /// [`Error::Step`] when it cannot be built.
+    pub(crate) fn boot(self) -> Result<PathBuf, Error> {
+        self.build("phase-boot", Kind::Small)
+    }
+
+    /// Builds the provider's programs; gives the directory that they are in.
     ///
     /// # Errors
     /// [`Error::Step`] when they cannot be built.
-    pub(crate) fn build(self, package: &str) -> Result<PathBuf, Error> {
+    pub(crate) fn provider(self) -> Result<PathBuf, Error> {
+        let toolchain = match self.toolchain {
+            Toolchain::Rustup | Toolchain::RustupSource => Toolchain::Rustup,
+            Toolchain::Debian => Toolchain::Debian,
+        };
+        Self { toolchain, ..self }.build("phase-provider", Kind::Fast)
+    }
+
+    fn build(self, package: &str, kind: Kind) -> Result<PathBuf, Error> {
         let (processor, target) = (self.processor, self.processor.target());
         step(&format!("build {package} for {}", processor.name()), || {
             let place = workspace_root().join("target/static");
             let mut build = self.toolchain.build("std,panic_abort", &place);
-            build.args(["--profile", "boot", "-p", package, "--bins", "--target", &target]);
+            build.args(["--profile", kind.profile(), "-p", package, "--bins", "--target", &target]);
             let mut flags = vec!["-Ctarget-feature=+crt-static".to_owned()];
             let name = target.to_uppercase().replace('-', "_");
             let linker = format!("CARGO_TARGET_{name}_LINKER");
@@ -133,17 +168,27 @@ impl Static {
                     flags.extend(FLAGS_OF_DEBIAN.map(str::to_owned));
                 }
             }
-            if self.toolchain != Toolchain::Rustup {
-                build.arg("-Zbuild-std-features=optimize_for_size");
-                // Nothing unwinds, and nothing is said of a panic.
-                flags.extend(["-Zunstable-options", "-Cpanic=immediate-abort"].map(str::to_owned));
+            match (kind, self.toolchain) {
+                (_, Toolchain::Rustup) => {}
+                // Without what tells the way to a panic, which would need the unwinder.
+                (Kind::Fast, _) => drop(build.arg("-Zbuild-std-features=")),
+                (Kind::Small, _) => {
+                    build.arg("-Zbuild-std-features=optimize_for_size");
+                    // Nothing unwinds or is said of a panic, and no tables tell how to.
+                    let abort = [
+                        "-Zunstable-options",
+                        "-Cpanic=immediate-abort",
+                        "-Cforce-unwind-tables=no",
+                    ];
+                    flags.extend(abort.map(str::to_owned));
+                }
             }
             flags.push("-Crelocation-model=static".to_owned());
             // The same octets wherever the sources are.
             flags.push(format!("--remap-path-prefix={}=.", workspace_root().display()));
             build.env(format!("CARGO_TARGET_{name}_RUSTFLAGS"), flags.join(" "));
             to_the_end("build", build)?;
-            Ok(place.join(&target).join("boot"))
+            Ok(place.join(&target).join(kind.profile()))
         })
     }
 }

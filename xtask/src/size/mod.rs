@@ -76,7 +76,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Error> {
 /// Lists the boot client's sizes.
 fn boot(processors: &[Processor]) -> Result<(), Error> {
     for processor in processors {
-        let path = Static::find(*processor)?.build("phase-boot")?.join("phase-boot");
+        let path = Static::find(*processor)?.boot()?.join("phase-boot");
         let len = len(&path)?;
         println!(
             "phase-boot for {:<10} {:>8.1} KiB, {:.2} of the {} KiB it may have",
