@@ -7,6 +7,8 @@
 pub mod cmdline;
 
 #[cfg(target_os = "linux")]
+pub mod acquire;
+#[cfg(target_os = "linux")]
 pub mod clock;
 #[cfg(target_os = "linux")]
 pub mod commands;
@@ -26,6 +28,8 @@ pub mod fetch;
 pub mod http;
 #[cfg(target_os = "linux")]
 pub mod init;
+#[cfg(target_os = "linux")]
+pub mod interrupt;
 #[cfg(target_os = "linux")]
 pub mod kexec;
 #[cfg(target_os = "linux")]

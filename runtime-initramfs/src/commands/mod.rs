@@ -1,5 +1,8 @@
 //! The commands: what each does from its options to its exit status.
 
 pub mod discover;
+pub mod fetch;
+pub mod kexec;
 mod report;
 mod text;
+pub mod verify;

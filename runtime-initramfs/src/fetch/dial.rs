@@ -20,6 +20,9 @@ pub trait Dial {
     where
         Self: 'a;
 
+    /// Waits until there is a network at all: a cable that was pulled is no fault of a server.
+    async fn ready(&self);
+
     /// Connects to `remote` and to no other address. The scope of an IPv6 link-local address is the index of an
     /// interface; 0: any. The caller gives up when it takes too long.
     ///
@@ -79,9 +82,9 @@ impl std::error::Error for DialError {}
 pub enum ResolveError {
     /// No name server is known.
     NoServer,
-    /// The name server knows no such name.
-    Unknown,
-    /// The name servers do not answer.
+    /// No name server knows an address of it.
+    NoAddress,
+    /// It took too long.
     Silent,
 }
 
@@ -89,7 +92,7 @@ impl fmt::Display for ResolveError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::NoServer => "no name server is known",
-            Self::Unknown => "there is no such name",
+            Self::NoAddress => "no name server knows an address of it",
             Self::Silent => "the name servers do not answer",
         })
     }

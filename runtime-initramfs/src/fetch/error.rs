@@ -6,6 +6,7 @@ use phase_core::wire::manifest;
 use phase_core::wire::url::Url;
 
 use super::{download, output, part, source};
+use crate::console::Step;
 use crate::exit::Exit;
 use crate::http;
 
@@ -126,6 +127,22 @@ impl Error {
         }
     }
 
+    /// The step that it ends.
+    #[must_use]
+    pub const fn step(&self) -> Step {
+        match self {
+            Self::Http { .. } | Self::Manifest { .. } => Step::Manifest,
+            Self::Content { .. } | Self::Lied { .. } => Step::Verify,
+            Self::Source { .. }
+            | Self::Download { .. }
+            | Self::Nowhere { .. }
+            | Self::Memory { .. }
+            | Self::Part { .. }
+            | Self::Missing { .. }
+            | Self::Output(_) => Step::Fetch,
+        }
+    }
+
     /// What to do about it, for the last line of a failure.
     #[must_use]
     pub const fn advice(&self) -> &'static str {
@@ -185,6 +202,8 @@ impl From<output::Error> for Error {
 #[derive(Debug, Default)]
 pub struct Failures {
     worst: Option<Error>,
+    /// The latest, where it is not the worst.
+    latest: Option<Error>,
 }
 
 impl Failures {
@@ -192,15 +211,30 @@ impl Failures {
     pub fn add(&mut self, error: Error) -> bool {
         let goes_on = error.is_of_provider();
         let verified_wrong = |error: &Error| error.exit() == Exit::VerificationFailed;
-        if !goes_on || !self.worst.as_ref().is_some_and(verified_wrong) {
+        if goes_on && self.worst.as_ref().is_some_and(verified_wrong) {
+            self.latest = Some(error);
+        } else {
             self.worst = Some(error);
+            self.latest = None;
         }
         goes_on
     }
 
+    /// The one that was added last.
+    #[must_use]
+    pub fn latest(&self) -> Option<&Error> {
+        self.latest.as_ref().or(self.worst.as_ref())
+    }
+
+    /// Whether the one that was added last is the one to tell when nobody did better.
+    #[must_use]
+    pub const fn is_latest_worst(&self) -> bool {
+        self.latest.is_none()
+    }
+
     /// The one to tell when nobody did better.
     #[must_use]
-    pub const fn worst(&self) -> Option<&Error> {
-        self.worst.as_ref()
+    pub fn into_worst(self) -> Option<Error> {
+        self.worst
     }
 }

@@ -13,6 +13,7 @@ pub mod output;
 pub mod part;
 pub mod shelf;
 pub mod source;
+mod stack;
 #[cfg(test)]
 mod tests;
 

@@ -445,14 +445,17 @@ fn a_failed_verification_says_more_than_a_broken_connection() {
         url: url.clone(),
         source: part::Error::Digest { have: digest, want: digest },
     };
+    let nowhere = || Error::Nowhere { url: url.clone(), name: "kernel".into() };
     let mut failures = Failures::default();
-    assert!(failures.worst().is_none());
-    assert!(failures.add(Error::Nowhere { url: url.clone(), name: "kernel".into() }));
+    assert!(failures.add(nowhere()));
     assert!(failures.add(content));
-    assert!(failures.add(Error::Nowhere { url, name: "kernel".into() }));
-    assert_eq!(failures.worst().map(Error::exit), Some(Exit::VerificationFailed));
+    assert!(failures.add(nowhere()));
+    assert_eq!(failures.latest().map(Error::exit), Some(Exit::FetchFailed));
+    assert_eq!(failures.into_worst().map(|error| error.exit()), Some(Exit::VerificationFailed));
+    let mut failures = Failures::default();
     assert!(!failures.add(Error::Memory { want: 2, have: 1 }), "no other provider helps");
-    assert_eq!(failures.worst().map(Error::exit), Some(Exit::FetchFailed));
+    assert_eq!(failures.into_worst().map(|error| error.exit()), Some(Exit::FetchFailed));
+    assert!(Failures::default().into_worst().is_none());
 }
 
 #[test]
@@ -472,7 +475,7 @@ fn names_lead_to_checked_addresses_alone() {
         let origins = run(source::origins(dial, &url, reach))?;
         Ok(origins.iter().map(|origin| origin.address.to_string()).collect::<Vec<_>>())
     };
-    let unknown = source::Error::Resolve(dial::ResolveError::Unknown);
+    let unknown = source::Error::Resolve(dial::ResolveError::NoAddress);
     assert_eq!(origins(&dial, &reach(&[])), Err(unknown));
     for ip in ["127.0.0.1", "10.0.0.9", "169.254.169.254"] {
         dial.addresses.push(ip.parse().unwrap()).unwrap();

@@ -66,6 +66,8 @@ fn meaning(errno: Errno) -> &'static str {
         " (it is packed, or built for another kernel)"
     } else if errno == Errno::ENODEV {
         " (this machine has no such device)"
+    } else if errno == Errno::EPERM {
+        " (the kernel is locked down, and the module's signature is gone or unknown)"
     } else if errno == Errno::EKEYREJECTED || errno == Errno::ENOKEY {
         " (the kernel does not know the key that it is signed with)"
     } else {
@@ -139,6 +141,6 @@ mod tests {
             failed(Errno::ENOEXEC).to_string(),
             "/a.ko: ENOEXEC: Exec format error (it is packed, or built for another kernel)"
         );
-        assert_eq!(failed(Errno::EPERM).to_string(), "/a.ko: EPERM: Operation not permitted");
+        assert_eq!(failed(Errno::EIO).to_string(), "/a.ko: EIO: I/O error");
     }
 }

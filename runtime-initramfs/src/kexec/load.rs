@@ -3,7 +3,7 @@
 use std::ffi::CString;
 use std::fmt;
 use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::io::Write as _;
 use std::os::fd::AsFd as _;
 
 use nix::errno::Errno;
@@ -50,18 +50,6 @@ impl fmt::Display for Loaded {
             }
             How::Files => f.write_str("loaded by kexec_file_load"),
         }
-    }
-}
-
-/// The running machine's device tree; `None` where it has none, as most `x86_64` machines.
-///
-/// # Errors
-/// A tree that cannot be read.
-pub fn machine_tree() -> io::Result<Option<Vec<u8>>> {
-    match fs::read(MACHINE_TREE) {
-        Ok(tree) => Ok(Some(tree)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error),
     }
 }
 

@@ -11,6 +11,7 @@
 //! Not here: crash kernels; `x86_64` by `kexec_load(2)`; other architectures.
 
 pub mod command_line;
+pub mod device_tree;
 mod devices;
 pub mod fdt;
 pub mod header;
@@ -20,7 +21,7 @@ pub mod memory;
 pub mod refusal;
 mod trampoline;
 
-pub use load::{Loaded, load, machine_tree};
+pub use load::{Loaded, load};
 
 use std::fmt;
 use std::io;

@@ -12,7 +12,7 @@ const ARCH_AARCH64: libc::c_ulong = 183 << 16;
 /// include/uapi/linux/kexec.h: `KEXEC_FILE_NO_INITRAMFS`.
 const NO_INITRAMFS: libc::c_ulong = 4;
 
-/// include/uapi/asm-generic/unistd.h, arch/x86/entry/syscalls/syscall_64.tbl: not every libc's table has it. `None`: the
+/// include/uapi/asm-generic/unistd.h, `arch/x86/entry/syscalls/syscall_64.tbl`: not every libc's table has it. `None`: the
 /// architecture has other numbers.
 const KEXEC_FILE_LOAD: Option<libc::c_long> = if cfg!(target_arch = "aarch64") {
     Some(294)

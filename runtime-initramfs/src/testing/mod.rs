@@ -35,6 +35,8 @@ pub(crate) struct Connection {
 impl Dial for Loopback {
     type Stream<'a> = Connection;
 
+    async fn ready(&self) {}
+
     async fn dial(&self, remote: SocketAddr) -> Result<Connection, DialError> {
         // On loopback this ends at once.
         let stream = TcpStream::connect(remote).map_err(|_| DialError::Refused)?;
@@ -45,7 +47,7 @@ impl Dial for Loopback {
 
     async fn resolve(&self, _host: &str) -> Result<Addresses, ResolveError> {
         if self.addresses.is_empty() {
-            return Err(ResolveError::Unknown);
+            return Err(ResolveError::NoAddress);
         }
         Ok(self.addresses.clone())
     }

@@ -1,0 +1,190 @@
+//! `phase-boot fetch`: finds an image, or takes the one that is named, and leaves it verified in a directory.
+
+use std::fmt;
+use std::path::Path;
+use std::time::Duration;
+
+use embassy_time::with_timeout;
+use phase_core::wire::record::{Arch, Channel, Version};
+use phase_core::wire::url::Url;
+
+use super::discover::{no_network, nobody, prepare};
+use super::text::Object;
+use crate::acquire::{Acquire, Outcome, earliest_now};
+use crate::console::{Console, Step, print};
+use crate::discovery::{Discovery, Search};
+use crate::executor;
+use crate::exit::Exit;
+use crate::fetch::image::{Image, Item, Selection};
+use crate::fetch::output::Output;
+use crate::fetch::shelf::Shelf;
+use crate::fetch::{Error, Fetch, Provider, Request};
+use crate::network::Network;
+use crate::options::Options;
+
+/// How long to wait for an address when nothing is said.
+const NETWORK_TIME: Duration = Duration::from_secs(10);
+
+/// Runs the command; the exit status is its result.
+#[must_use]
+pub fn run(options: &Options, console: Console) -> Exit {
+    let options = which(options);
+    let usage = |text: fmt::Arguments<'_>| console.failed(Step::Boot, Exit::Usage, text);
+    if options.trust.is_empty() && !options.insecure {
+        return usage(format_args!(
+            "nobody is trusted, so no image can be verified; give --trust PEER_ID (phase-provider key show prints it), \
+             --trust ed25519:KEY, or --trust FILE"
+        ));
+    }
+    let Some(directory) = &options.output else {
+        return usage(format_args!("fetch needs --output DIR"));
+    };
+    let output = match Output::open(directory) {
+        Ok(output) => output,
+        Err(error) => return usage(format_args!("--output: {error}")),
+    };
+    let (search, network) = match prepare(&options, console) {
+        Ok(both) => both,
+        Err(exit) => return exit,
+    };
+    if search.trust.is_single_key() && !options.insecure {
+        let text = "single-key mode: the provider's own key signs its manifests; release keys would be stronger";
+        console.step(Step::Boot, format_args!("{text}"));
+    }
+    let exit = executor::run(fetch(&options, search, &network, output, console));
+    let applied = exit != Exit::Success || !options.apply_lease || network.apply_leases(console);
+    network.release();
+    if applied { exit } else { Exit::Internal }
+}
+
+/// The channel and architecture: what was said, else what the URL says, else the defaults.
+fn which(options: &Options) -> Options {
+    let mut options = options.clone();
+    if let Some((channel, arch)) = options.manifest.as_ref().and_then(of_url) {
+        if !options.said.channel {
+            options.channel = channel;
+        }
+        if !options.said.arch {
+            options.arch = arch;
+        }
+    }
+    options
+}
+
+fn of_url(url: &Url) -> Option<(Channel, Arch)> {
+    let path = url.path().strip_prefix('/')?.strip_suffix("/manifest.json")?;
+    let (channel, arch) = path.split_once('/')?;
+    Some((Channel::new(channel).ok()?, Arch::canonical(arch).ok()?))
+}
+
+/// Waits until there is an address that leads beyond its link, as long as was said.
+pub(super) async fn configured(
+    options: &Options,
+    network: &Network,
+    console: Console,
+) -> Result<(), Exit> {
+    let limit = options.timeout.unwrap_or(NETWORK_TIME);
+    let ticks = u64::try_from(limit.as_micros()).unwrap_or(u64::MAX);
+    let waiting =
+        with_timeout(embassy_time::Duration::from_micros(ticks), network.wait_configured());
+    waiting.await.map_err(|_| no_network(options, network, console))
+}
+
+async fn fetch(
+    options: &Options,
+    search: Search,
+    network: &Network,
+    output: Output,
+    console: Console,
+) -> Exit {
+    let directory = output.directory().to_owned();
+    let mut fallbacks: Vec<Url> = search.trust.fallbacks().cloned().collect();
+    fallbacks.extend(options.fallbacks.iter().cloned());
+    let request = Request {
+        channel: search.channel.clone(),
+        arch: search.arch.clone(),
+        trust: search.trust.clone(),
+        insecure: search.insecure,
+        now: earliest_now(&search.trust),
+    };
+    let selection = match options.selection.as_slice() {
+        [] => &[Selection::All],
+        selection => selection,
+    };
+    let mut fetch = Fetch::new(network, &request, console, Shelf::in_directory(output));
+    let acquire = Acquire::new(&mut fetch, network, console);
+    let outcome = if let Some(url) = &options.manifest {
+        if let Err(exit) = configured(options, network, console).await {
+            return exit;
+        }
+        acquire.from_urls(std::slice::from_ref(url), &|image| image.wanted(selection)).await
+    } else {
+        let mut discovery = Discovery::begin(search, network.clone(), console).await;
+        discovery.run(options.timeout).await;
+        match acquire
+            .from_discovery(&mut discovery, &fallbacks, &|image| image.wanted(selection))
+            .await
+        {
+            Outcome::Nobody => return nobody(options, &discovery, console),
+            outcome @ (Outcome::Got { .. } | Outcome::Failed(_)) => outcome,
+        }
+    };
+    match outcome {
+        Outcome::Got { image, provider } => {
+            let items = image.wanted(selection);
+            if let Err(error) = fetch.shelf().commit(&image, &items) {
+                return failed(&error, console);
+            }
+            report(options, &image, &items, (&provider, &directory), console)
+        }
+        Outcome::Failed(error) => failed(&error, console),
+        // A manifest that was named was tried.
+        Outcome::Nobody => Exit::Internal,
+    }
+}
+
+/// Tells why there is no image.
+pub(super) fn failed(error: &Error, console: Console) -> Exit {
+    console.failed(error.step(), error.exit(), format_args!("{error}; {}", error.advice()))
+}
+
+/// Prints what is there.
+fn report(
+    options: &Options,
+    image: &Image,
+    items: &[&Item],
+    (provider, directory): (&Provider, &Path),
+    console: Console,
+) -> Exit {
+    let path = |item: &Item| directory.join(&item.name).display().to_string();
+    let text = if options.printing.json {
+        let files = items.iter().map(|item| {
+            Object::default()
+                .string("name", Some(&item.name))
+                .string("path", Some(&path(item)))
+                .plain("size", Some(&item.expected.size))
+                .string("digest", Some(&item.expected.digest.to_string()))
+        });
+        let peer = provider.peer.as_ref().map(ToString::to_string);
+        Object::default()
+            .string("url", Some(provider.url.as_str()))
+            .string("peer_id", peer.as_deref())
+            .string("channel", Some(image.channel.as_str()))
+            .string("arch", Some(image.arch.as_str()))
+            .string("version", image.version.as_ref().map(Version::as_str))
+            .plain("manifest_version", Some(&image.manifest_version))
+            .string("digest", Some(&image.digest.to_string()))
+            .strings("signed_by", image.signed_by.iter().map(|key| key.key_id().to_string()))
+            .string("output", Some(&directory.display().to_string()))
+            .objects("files", files)
+            .line()
+    } else {
+        items.iter().map(|item| format!("{}\n", path(item))).collect()
+    };
+    let exit = print(&text);
+    if exit != Exit::Success {
+        let text = format_args!("cannot write to standard output");
+        return console.failed(Step::Fetch, exit, text);
+    }
+    exit
+}
