@@ -36,9 +36,17 @@ $box poweroff -f
 /// # Errors
 /// What is missing of the kernel, the boot client or busybox.
 pub fn image(kernel: &Kernel, boot_program: &Path) -> Result<Image, Error> {
+    let script = SCRIPT.replace("MARKER", MARKER).replace("DISCOVERED", DISCOVERED);
+    image_of(kernel, boot_program, &script)
+}
+
+/// An image whose `/init` is this script, with the boot client and busybox in `/bin`.
+///
+/// # Errors
+/// As [`image`].
+pub fn image_of(kernel: &Kernel, boot_program: &Path, script: &str) -> Result<Image, Error> {
     let directory = TempDir::new().map_err(|e| Error::os("make a directory for an image", e))?;
     let init = directory.path().join("init");
-    let script = SCRIPT.replace("MARKER", MARKER).replace("DISCOVERED", DISCOVERED);
     fs::write(&init, format!("#!/bin/busybox sh{script}"))
         .map_err(|e| Error::os("write /init", e))?;
     let contents = Contents {
