@@ -30,7 +30,7 @@ const FILE_MAX: u64 = 1 << 30;
 
 /// Why there is nothing to start.
 #[derive(Debug)]
-enum Error {
+pub(crate) enum Error {
     Trust(trust::Error),
     /// Of a file that the operator named.
     Read(String, io::Error),
@@ -59,7 +59,7 @@ impl fmt::Display for Error {
                 Escaped(path)
             ),
             Self::NoTree(name) => {
-                write!(f, "--dtb: the manifest has no device tree dtbs/{}", Escaped(name))
+                write!(f, "the manifest has no device tree dtbs/{}", Escaped(name))
             }
             Self::CommandLine(error) => error.fmt(f),
         }
@@ -148,8 +148,9 @@ fn verified(directory: &Path, options: &Options, console: Console) -> Result<kex
     })
 }
 
-/// The device tree that was asked for, else the one that is for this board.
-fn tree(
+/// The device tree that was asked for by its name below `dtbs/`, else the one that is for this board. `of` gives the
+/// verified octets of a file of the image.
+pub(crate) fn tree(
     image: &Image,
     wanted: Option<&str>,
     of: &dyn Fn(&Item) -> Result<Vec<u8>, Error>,
