@@ -59,6 +59,8 @@ pub struct Acquire<'a, 'f> {
     network: &'a Network,
     console: Console,
     failures: Failures,
+    /// Whether the latest failure was not told yet: the last one of all is told as such.
+    untold: bool,
     tried: Vec<CandidateId>,
 }
 
@@ -73,7 +75,14 @@ impl<'a, 'f> Acquire<'a, 'f> {
     /// Begins with nobody tried.
     #[must_use]
     pub fn new(fetch: &'a mut Fetch<'f, Network>, network: &'a Network, console: Console) -> Self {
-        Self { fetch, network, console, failures: Failures::default(), tried: Vec::new() }
+        Self {
+            fetch,
+            network,
+            console,
+            failures: Failures::default(),
+            untold: false,
+            tried: Vec::new(),
+        }
     }
 
     /// Tries these manifests, in their order.
@@ -108,12 +117,16 @@ impl<'a, 'f> Acquire<'a, 'f> {
         self.end()
     }
 
-    fn end(self) -> Outcome {
+    fn end(mut self) -> Outcome {
+        if !self.failures.is_latest_worst() {
+            self.tell_latest();
+        }
         self.failures.into_worst().map_or(Outcome::Nobody, Outcome::Failed)
     }
 
     async fn try_urls(&mut self, urls: &[Url], choice: Choice<'_>) -> Option<Outcome> {
         for url in urls {
+            self.tell_latest();
             self.console.step(Step::Manifest, format_args!("trying {url}"));
             if let Some(outcome) = self.attempt(Provider::asked(url.clone()), choice).await {
                 return Some(outcome);
@@ -143,6 +156,7 @@ impl<'a, 'f> Acquire<'a, 'f> {
 
     /// Tries one provider; `Some` when that is the end of it, well or not.
     async fn attempt(&mut self, provider: Provider, choice: Choice<'_>) -> Option<Outcome> {
+        self.tell_latest();
         let error = match self.fetch.image(&provider).await {
             Ok(image) => match self.fetch.artifacts(&provider, &choice(&image)).await {
                 Ok(()) => {
@@ -153,14 +167,20 @@ impl<'a, 'f> Acquire<'a, 'f> {
             },
             Err(error) => error,
         };
+        self.untold = true;
         if self.failures.add(error) {
-            // Another one may do better, so this is not the last line.
-            if let Some(latest) = self.failures.latest() {
-                self.console.step(latest.step(), format_args!("{latest}"));
-            }
             return None;
         }
         std::mem::take(&mut self.failures).into_worst().map(Outcome::Failed)
+    }
+
+    /// Tells why the one who was tried last failed.
+    fn tell_latest(&mut self) {
+        if let Some(latest) = self.failures.latest()
+            && std::mem::take(&mut self.untold)
+        {
+            self.console.step(latest.step(), format_args!("{latest}"));
+        }
     }
 
     /// Measures the way to each candidate where there are several, so that the near ones rank higher.

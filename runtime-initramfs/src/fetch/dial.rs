@@ -20,6 +20,9 @@ pub trait Dial {
     where
         Self: 'a;
 
+    /// Waits until there is a network at all: a cable that was pulled is no fault of a server.
+    async fn ready(&self);
+
     /// Connects to `remote` and to no other address. The scope of an IPv6 link-local address is the index of an
     /// interface; 0: any. The caller gives up when it takes too long.
     ///

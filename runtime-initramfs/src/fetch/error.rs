@@ -226,6 +226,12 @@ impl Failures {
         self.latest.as_ref().or(self.worst.as_ref())
     }
 
+    /// Whether the one that was added last is the one to tell when nobody did better.
+    #[must_use]
+    pub const fn is_latest_worst(&self) -> bool {
+        self.latest.is_none()
+    }
+
     /// The one to tell when nobody did better.
     #[must_use]
     pub fn into_worst(self) -> Option<Error> {

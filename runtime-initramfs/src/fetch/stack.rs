@@ -10,6 +10,10 @@ use crate::network::{self, ConnectError, Network, Wanted};
 impl Dial for Network {
     type Stream<'a> = network::Stream;
 
+    async fn ready(&self) {
+        self.wait_configured().await;
+    }
+
     async fn dial(&self, remote: SocketAddr) -> Result<network::Stream, DialError> {
         self.connect(remote).await.map_err(|error| match error {
             ConnectError::NoRoute => DialError::NoRoute,

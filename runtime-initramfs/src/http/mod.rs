@@ -27,7 +27,10 @@ use phase_core::fetch::{CONNECT_MAX, HEAD_WAIT};
 pub use self::body::Response;
 pub use self::error::{Error, Problem};
 pub use self::head::{ETAG_MAX, Etag};
-use crate::fetch::dial::Dial;
+use crate::fetch::dial::{Dial, DialError};
+
+/// The longest wait for a network that went away: a cable that is plugged in elsewhere, and another lease.
+const NETWORK_WAIT: embassy_time::Duration = embassy_time::Duration::from_secs(30);
 
 /// A server at an address that was checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,6 +82,8 @@ impl Origin {
         path: &str,
         from: From<'_>,
     ) -> Result<Response<D::Stream<'d>>, Problem> {
+        let ready = with_timeout(NETWORK_WAIT, dial.ready()).await;
+        ready.map_err(|_| Problem::Connect(DialError::NoRoute))?;
         let connecting = async { dial.dial(self.address).await.map_err(Problem::Connect) };
         let mut stream = within(CONNECT_MAX, "connecting", connecting).await?;
         let head = within(HEAD_WAIT, "its answer was waited for", async {

@@ -9,7 +9,7 @@ use phase_core::fetch::{HEAD_MAX, Pace, RATE_WINDOW};
 use super::*;
 use crate::clock;
 use crate::executor::run;
-use crate::fetch::dial::{Addresses, DialError, ResolveError};
+use crate::fetch::dial::{Addresses, ResolveError};
 use crate::testing::server::{Answer, Server};
 use crate::testing::{Connection, Loopback};
 
@@ -219,6 +219,8 @@ struct Void;
 
 impl Dial for Void {
     type Stream<'a> = Connection;
+
+    async fn ready(&self) {}
 
     async fn dial(&self, _remote: SocketAddr) -> Result<Connection, DialError> {
         pending().await

@@ -35,6 +35,8 @@ pub(crate) struct Connection {
 impl Dial for Loopback {
     type Stream<'a> = Connection;
 
+    async fn ready(&self) {}
+
     async fn dial(&self, remote: SocketAddr) -> Result<Connection, DialError> {
         // On loopback this ends at once.
         let stream = TcpStream::connect(remote).map_err(|_| DialError::Refused)?;
