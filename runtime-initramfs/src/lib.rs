@@ -29,6 +29,8 @@ pub mod http;
 #[cfg(target_os = "linux")]
 pub mod init;
 #[cfg(target_os = "linux")]
+pub mod interrupt;
+#[cfg(target_os = "linux")]
 pub mod kexec;
 #[cfg(target_os = "linux")]
 pub mod link;

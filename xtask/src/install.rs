@@ -45,6 +45,7 @@ pub(crate) const FOR_TESTS: &[Tool] = &[
     program("dtc", "device-tree-compiler"),
     program("setpriv", "util-linux"),
     program("dnsmasq", "dnsmasq-base"),
+    program("ethtool", "ethtool"),
     program("avahi-daemon", "avahi-daemon"),
     program("avahi-browse", "avahi-utils"),
     program("dbus-daemon", "dbus-daemon"),

@@ -2,16 +2,18 @@
 
 use std::fmt;
 
+use embassy_futures::select::{Either, select};
 use phase_core::client::Carriers;
 use phase_core::machine::Family;
 use phase_core::wire::trust;
 
 use super::report::Report;
-use super::text::Escaped;
+use super::text::{Escaped, Tenths};
 use crate::console::{Console, Step, print};
 use crate::discovery::{Discovery, Search};
 use crate::executor;
 use crate::exit::Exit;
+use crate::interrupt::Interrupts;
 use crate::network::{Error, Network};
 use crate::options::Options;
 use crate::trust::load;
@@ -24,7 +26,23 @@ pub fn run(options: &Options, console: Console) -> Exit {
         Ok(both) => both,
         Err(exit) => return exit,
     };
-    let exit = executor::run(discover(options, search, network.clone(), console));
+    let interrupts = match Interrupts::hold() {
+        Ok(interrupts) => interrupts,
+        Err(error) => {
+            network.release();
+            let text = format_args!("cannot hold signals back: {error}");
+            return console.failed(Step::Boot, Exit::Internal, text);
+        }
+    };
+    let run = select(discover(options, search, network.clone(), console), interrupts.wait());
+    let exit = match executor::run(run) {
+        Either::First(exit) => exit,
+        Either::Second(signal) => {
+            network.release();
+            interrupts.end_by(signal);
+            return console.failed(Step::Boot, Exit::Internal, format_args!("ended by {signal}"));
+        }
+    };
     if exit == Exit::Success && options.apply_lease && !network.apply_leases(console) {
         network.release();
         return Exit::Internal;
@@ -147,7 +165,7 @@ fn nothing_acceptable(
     console: Console,
 ) -> Exit {
     let (channel, arch) = (&options.channel, &options.arch);
-    let seconds = discovery.elapsed().as_secs_f64();
+    let seconds = Tenths::seconds(discovery.elapsed());
     if !options.printing.explain {
         tell_refused(refused, console);
         tell_steps(discovery, console);
@@ -166,11 +184,11 @@ fn nothing_acceptable(
     let asked = asked(discovery);
     let text = match discovery.carriers() {
         Carriers::Wan => format_args!(
-            "nothing found in the DHT for channel {channel}, architecture {arch} in {seconds:.1} s; check that a \
+            "nothing found in the DHT for channel {channel}, architecture {arch} in {seconds} s; check that a \
              provider publishes into this DHT, and the bootstrap nodes"
         ),
         Carriers::Auto | Carriers::Lan | Carriers::All => format_args!(
-            "nothing found for channel {channel}, architecture {arch} in {seconds:.1} s, asked on {asked}; check that a \
+            "nothing found for channel {channel}, architecture {arch} in {seconds} s, asked on {asked}; check that a \
              provider runs on this network and has these, and that no firewall drops UDP port 5353"
         ),
     };
@@ -222,15 +240,15 @@ fn explain(discovery: &Discovery, refused: &[Report<'_>], console: Console) {
     tell_refused(refused, console);
     tell_steps(discovery, console);
     let (counters, stats) = (discovery.driver().counters(), executor::stats());
-    let seconds = console.elapsed().as_secs_f64();
+    let (wakeups, elapsed) = (stats.wakeups, console.elapsed());
     console.explain(format_args!(
         "datagrams: {} sent, {} received, {} not sent",
         counters.sent, counters.received, counters.refused
     ));
     console.explain(format_args!(
-        "wake-ups: {} in {seconds:.1} s, {:.1} a second",
-        stats.wakeups,
-        stats.wakeups as f64 / seconds
+        "wake-ups: {wakeups} in {} s, {} a second",
+        Tenths::seconds(elapsed),
+        Tenths::rate(wakeups, elapsed)
     ));
 }
 

@@ -7,7 +7,7 @@ use phase_core::client::{Candidate, Source};
 use phase_core::select::Refusal;
 use phase_core::wire::record::{Arch, Channel};
 
-use super::text::{Escaped, Object};
+use super::text::{Escaped, Millis, Object};
 
 /// One candidate, with what it was looked for by.
 #[derive(Clone, Copy, Debug)]
@@ -29,7 +29,7 @@ impl Report<'_> {
         let peer = text(candidate.peer().map(|peer| peer as _));
         let trust = text(verdict.ok().map(|accepted| &accepted.class as _));
         let seq = candidate.advert().map(|advert| advert.seq);
-        let (rtt, elapsed) = (candidate.rtt().map(milliseconds), found_at.map(milliseconds));
+        let (rtt, elapsed) = (candidate.rtt().map(Millis), found_at.map(Millis));
         Object::default()
             .string("url", url.as_deref())
             .string("peer_id", peer.as_deref())
@@ -80,10 +80,4 @@ impl Report<'_> {
             Source::Dht { direct: false, .. } => "dht",
         }
     }
-}
-
-fn milliseconds(duration: Duration) -> f64 {
-    // Microseconds are what the clock gives; more digits would be noise.
-    let micros = u32::try_from(duration.as_micros()).unwrap_or(u32::MAX);
-    f64::from(micros) / 1e3
 }

@@ -4,6 +4,7 @@
 //! too, so that nothing is printed raw.
 
 use std::fmt::{self, Display, Write as _};
+use std::time::Duration;
 
 /// Displays text on one line: control characters, and characters that turn the direction of writing, as `\u{…}`.
 #[derive(Clone, Copy, Debug)]
@@ -29,6 +30,38 @@ fn is_unsafe(c: char) -> bool {
         || matches!(c,
             '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
             | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+}
+
+/// A time in milliseconds, with the microseconds behind a point. Floating-point numbers would cost 15 KiB of code.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Millis(pub(super) Duration);
+
+impl Display for Millis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{:03}", self.0.as_millis(), self.0.subsec_micros() % 1000)
+    }
+}
+
+/// Tenths of something, with one digit behind a point.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Tenths(pub(super) u128);
+
+impl Tenths {
+    /// A time in seconds.
+    pub(super) const fn seconds(time: Duration) -> Self {
+        Self(time.as_millis() / 100)
+    }
+
+    /// So many in a time, a second.
+    pub(super) fn rate(count: u64, time: Duration) -> Self {
+        Self((u128::from(count) * 10_000).checked_div(time.as_millis()).unwrap_or(0))
+    }
+}
+
+impl Display for Tenths {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.0 / 10, self.0 % 10)
+    }
 }
 
 /// One JSON object on one line, member by member.
@@ -137,16 +170,25 @@ mod tests {
     }
 
     #[test]
+    fn times_and_rates_are_cut_not_rounded() {
+        assert_eq!(Millis(Duration::from_micros(14_609)).to_string(), "14.609");
+        assert_eq!(Millis(Duration::from_micros(2_003_007)).to_string(), "2003.007");
+        assert_eq!(Tenths::seconds(Duration::from_millis(3_099)).to_string(), "3.0");
+        assert_eq!(Tenths::rate(17, Duration::from_millis(20_500)).to_string(), "0.8");
+        assert_eq!(Tenths::rate(17, Duration::ZERO).to_string(), "0.0");
+    }
+
+    #[test]
     fn members_are_in_order_and_strings_are_escaped() {
         let line = Object::default()
             .string("url", Some("a\"\\\u{1b}\u{e0041}é"))
             .string("name", None)
             .plain("accepted", Some(&true))
             .plain("rtt_ms", None)
-            .plain("elapsed_ms", Some(&1.5))
+            .plain("elapsed_ms", Some(&Millis(Duration::from_micros(1_500))))
             .line();
         let expected = "{\"url\":\"a\\\"\\\\\\u001b\\udb40\\udc41é\",\"name\":null,\"accepted\":true,\
-                        \"rtt_ms\":null,\"elapsed_ms\":1.5}\n";
+                        \"rtt_ms\":null,\"elapsed_ms\":1.500}\n";
         assert_eq!(line, expected);
     }
 

@@ -45,6 +45,12 @@ const OUTBOX: (usize, usize) = (8, 2 * DATAGRAM_MAX);
 /// How long a DHCP server has to answer: on a LAN it takes a few milliseconds, and a frame may be lost.
 const DHCP_RETRY: StackDuration = StackDuration::from_millis(500);
 
+/// The same when none has answered for [`DHCP_PATIENCE`]: RFC 2131 §4.1 begins with it.
+const DHCP_RETRY_LATER: StackDuration = StackDuration::from_secs(4);
+
+/// How long it is asked at the first pace, in microseconds.
+const DHCP_PATIENCE: u64 = 10_000_000;
+
 /// RFC 4861 §10: solicitations, and the time between them in microseconds.
 const SOLICITATIONS: (u8, u64) = (3, 4_000_000);
 
@@ -101,7 +107,7 @@ impl Interface {
             Rc::clone(&socket),
             Rc::clone(control),
             Rc::clone(&shared),
-            (name, ethernet, usize::from(mtu)),
+            (facts.index, ethernet, usize::from(mtu)),
         );
         let mut seed = [0; 8];
         random::fill_insecurely(&mut seed);
@@ -197,6 +203,8 @@ impl Interface {
         let mut heard = crate::signal::Seen::default();
         // How many solicitations are left, and when to send the next.
         let (mut solicitations, mut solicit_at) = (0, 0);
+        // When to ask for a lease less often.
+        let mut slow_at = Some(u64::MAX);
         loop {
             let now = clock::monotonic_micros();
             let is_up = self.stack.is_link_up();
@@ -205,8 +213,16 @@ impl Interface {
                 let state = if is_up { "is up" } else { "has no carrier" };
                 console.step(Step::Link, format_args!("{} {state}", self.name));
                 *self.routers.borrow_mut() = Routers::default();
+                if slow_at.is_none() {
+                    self.stack.set_config_v4(dhcp(DHCP_RETRY));
+                }
+                slow_at = Some(now.saturating_add(DHCP_PATIENCE));
                 (solicitations, solicit_at) =
                     (if self.has_ipv6 { SOLICITATIONS.0 } else { 0 }, now);
+            }
+            if is_up && slow_at.is_some_and(|at| at <= now) && self.stack.config_v4().is_none() {
+                slow_at = None;
+                self.stack.set_config_v4(dhcp(DHCP_RETRY_LATER));
             }
             self.hear_routers(now);
             if is_up && solicitations > 0 && solicit_at <= now {
@@ -216,12 +232,14 @@ impl Interface {
             if self.routers.borrow().router().is_some() {
                 solicitations = 0;
             }
-            if self.update_networks(is_up, now) {
-                self.tell(console);
+            if self.update_networks(is_up, now, console) {
                 changed.notify();
             }
             let solicit_at = (is_up && solicitations > 0).then_some(solicit_at);
-            let deadline = solicit_at.into_iter().chain(self.routers.borrow().next_end()).min();
+            let is_asking = is_up && self.stack.config_v4().is_none();
+            let router_end = self.routers.borrow().next_end();
+            let deadline = [solicit_at, slow_at.filter(|_| is_asking), router_end];
+            let deadline = deadline.into_iter().flatten().min();
             self.woken(&mut heard, deadline).await;
         }
     }
@@ -270,7 +288,7 @@ impl Interface {
     }
 
     /// Notes the addresses; whether they changed.
-    fn update_networks(&self, is_up: bool, now: u64) -> bool {
+    fn update_networks(&self, is_up: bool, now: u64, console: Console) -> bool {
         let mut networks = Vec::new();
         if is_up {
             if let Some(config) = self.stack.config_v4() {
@@ -295,23 +313,25 @@ impl Interface {
         }
         let leads_beyond = networks.iter().any(|network| is_routable(network.address));
         self.since.set(self.since.get().or(Some(now)).filter(|_| leads_beyond));
-        *self.networks.borrow_mut() = networks;
+        let before = self.networks.replace(networks);
+        for network in self.networks.borrow().iter().filter(|n| is_routable(n.address)) {
+            if !before.contains(network) {
+                self.tell(network, console);
+            }
+        }
         true
     }
 
-    /// Tells the addresses on the console.
-    fn tell(&self, console: Console) {
-        let name = &self.name;
-        for network in self.networks.borrow().iter().filter(|n| is_routable(n.address)) {
-            let Network { address, prefix_len } = network;
-            match self.gateway(*address) {
-                Some(gateway) => console.step(
-                    Step::Dhcp,
-                    format_args!("{name} has {address}/{prefix_len}, router {gateway}"),
-                ),
-                None => console
-                    .step(Step::Dhcp, format_args!("{name} has {address}/{prefix_len}, no router")),
-            }
+    /// Tells an address on the console.
+    fn tell(&self, network: &Network, console: Console) {
+        let (name, Network { address, prefix_len }) = (&self.name, network);
+        match self.gateway(*address) {
+            Some(gateway) => console.step(
+                Step::Dhcp,
+                format_args!("{name} has {address}/{prefix_len}, router {gateway}"),
+            ),
+            None => console
+                .step(Step::Dhcp, format_args!("{name} has {address}/{prefix_len}, no router")),
         }
     }
 
@@ -340,12 +360,17 @@ fn is_routable(address: IpAddr) -> bool {
 }
 
 fn config() -> Config {
-    let mut dhcp = DhcpConfig::default();
-    dhcp.retry_config.discover_timeout = DHCP_RETRY;
-    dhcp.retry_config.initial_request_timeout = DHCP_RETRY;
     let mut config = Config::default();
-    config.ipv4 = ConfigV4::Dhcp(dhcp);
+    config.ipv4 = dhcp(DHCP_RETRY);
     config
+}
+
+/// A lease by DHCP, asked for again after `retry`.
+fn dhcp(retry: StackDuration) -> ConfigV4 {
+    let mut dhcp = DhcpConfig::default();
+    dhcp.retry_config.discover_timeout = retry;
+    dhcp.retry_config.initial_request_timeout = DHCP_RETRY;
+    ConfigV4::Dhcp(dhcp)
 }
 
 /// A socket on `port`, or on one that the stack chooses, with buffers that stay.

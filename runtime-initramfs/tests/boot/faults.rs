@@ -1,8 +1,10 @@
 //! What is said when there is no network, or nothing in it.
 
+use std::os::unix::process::ExitStatusExt as _;
+
 use phase_tests::deadline::GENEROUS;
 use phase_tests::netns::Namespace;
-use phase_tests::process::{Finished, Process};
+use phase_tests::process::{Finished, Process, Stream};
 
 use crate::lab::{LEASES, Lab, PROGRAM, discover};
 
@@ -77,9 +79,23 @@ fn the_kernel_has_its_ipv6_again_when_the_run_is_over() {
     let lab = Lab::with_everything();
     let found = lab.run(&["--quiet"]);
     assert_eq!(found.code(), 0, "{}", found.stderr);
+    assert_eq!(kernel_ipv6_is_off(&lab), "0");
+}
+
+#[test]
+fn the_kernel_has_its_ipv6_again_when_the_run_is_interrupted() {
+    let lab = Lab::new(&[]);
+    let mut waiting = lab.start(&["--timeout", "20"]);
+    waiting.wait_for_line(Stream::Stderr, |line| line.contains("link: eth0 is up")).unwrap();
+    assert_eq!(kernel_ipv6_is_off(&lab), "1");
+    let ended = waiting.terminate().unwrap();
+    assert_eq!(ended.status.signal(), Some(15), "{}", ended.stderr);
+    assert_eq!(kernel_ipv6_is_off(&lab), "0");
+}
+
+fn kernel_ipv6_is_off(lab: &Lab) -> String {
     let path = "/proc/sys/net/ipv6/conf/eth0/disable_ipv6";
-    let value = lab.client.inside(|| std::fs::read_to_string(path)).unwrap();
-    assert_eq!(value.trim(), "0");
+    lab.client.inside(|| std::fs::read_to_string(path)).unwrap().trim().to_owned()
 }
 
 fn check(failed: &Finished, code: i32, text: &str) {

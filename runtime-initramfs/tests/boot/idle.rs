@@ -32,6 +32,7 @@ fn a_machine_without_a_dhcp_server_sleeps_too() {
     check(&lab, "link: eth0 is up", 5);
 }
 
+#[expect(clippy::print_stdout, reason = "what it costs is worth to be seen")]
 fn check(lab: &Lab, begins: &str, code: i32) {
     let mut waiting = lab.start(&["--timeout", "20", "--explain"]);
     waiting.wait_for_line(Stream::Stderr, |line| line.contains(begins)).unwrap();
