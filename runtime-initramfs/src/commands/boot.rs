@@ -101,8 +101,7 @@ async fn bring(
         Ok(image) => *ready = Some(image),
         Err(Problem::Fetch(error)) => return super::fetch::failed(&error, console),
         Err(Problem::NoTree(name)) => {
-            let text =
-                format_args!("--dtb: the manifest has no device tree dtbs/{}", Escaped(&name));
+            let text = format_args!("the manifest has no device tree dtbs/{}", Escaped(&name));
             return console.failed(Step::Kexec, Exit::Usage, text);
         }
         Err(Problem::CommandLine(error)) => {

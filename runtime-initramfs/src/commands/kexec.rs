@@ -59,7 +59,7 @@ impl fmt::Display for Error {
                 Escaped(path)
             ),
             Self::NoTree(name) => {
-                write!(f, "--dtb: the manifest has no device tree dtbs/{}", Escaped(name))
+                write!(f, "the manifest has no device tree dtbs/{}", Escaped(name))
             }
             Self::CommandLine(error) => error.fmt(f),
         }

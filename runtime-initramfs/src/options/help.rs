@@ -96,7 +96,7 @@ Booting:
   the kernel command line in place of flags:
     phase.channel= phase.arch= phase.mode= phase.bootstrap= phase.trust=
     phase.provider= phase.manifest= phase.fallback= phase.timeout= phase.interface=
-    phase.insecure=1 phase.append=
+    phase.insecure=1 phase.append= phase.dtb=
     phase.action=boot|discover|fetch|shell
     phase.on-failure=retry|reboot|poweroff|shell
   Without phase.trust= and phase.provider= it trusts whom /etc/phase/trust names.

@@ -251,7 +251,11 @@ impl Options {
             timeout: words.timeout,
             action: words.action,
             on_failure: words.on_failure,
-            starting: Starting { append: owned(&words.append), ..Starting::default() },
+            starting: Starting {
+                device_tree: words.device_tree.map(str::to_owned),
+                append: owned(&words.append),
+                ..Starting::default()
+            },
             ..Self::default()
         })
     }
