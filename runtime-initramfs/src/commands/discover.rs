@@ -2,18 +2,17 @@
 
 use std::fmt;
 
-use embassy_futures::select::{Either, select};
 use phase_core::client::Carriers;
 use phase_core::machine::Family;
 use phase_core::wire::trust;
 
+use super::networked;
 use super::report::Report;
 use super::text::{Escaped, Tenths};
 use crate::console::{Console, Step, print};
 use crate::discovery::{Discovery, Search};
 use crate::executor;
 use crate::exit::Exit;
-use crate::interrupt::Interrupts;
 use crate::network::{Error, Network};
 use crate::options::Options;
 use crate::trust::load;
@@ -26,29 +25,8 @@ pub fn run(options: &Options, console: Console) -> Exit {
         Ok(both) => both,
         Err(exit) => return exit,
     };
-    let interrupts = match Interrupts::hold() {
-        Ok(interrupts) => interrupts,
-        Err(error) => {
-            network.release();
-            let text = format_args!("cannot hold signals back: {error}");
-            return console.failed(Step::Boot, Exit::Internal, text);
-        }
-    };
-    let run = select(discover(options, search, network.clone(), console), interrupts.wait());
-    let exit = match executor::run(run) {
-        Either::First(exit) => exit,
-        Either::Second(signal) => {
-            network.release();
-            interrupts.end_by(signal);
-            return console.failed(Step::Boot, Exit::Internal, format_args!("ended by {signal}"));
-        }
-    };
-    if exit == Exit::Success && options.apply_lease && !network.apply_leases(console) {
-        network.release();
-        return Exit::Internal;
-    }
-    network.release();
-    exit
+    let work = discover(options, search, network.clone(), console);
+    networked::run(options, &network, console, work)
 }
 
 /// Reads the trust files and opens the network.
