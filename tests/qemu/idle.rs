@@ -11,6 +11,7 @@ const SCRIPT: &str = r#"
 box=/bin/busybox
 $box mount -t proc proc /proc
 $box mount -t sysfs sysfs /sys
+$box mount -t devtmpfs dev /dev
 while read -r module; do $box insmod "$module"; done < /etc/phase/modules
 /bin/phase-boot discover --arch arm64 --timeout 60 &
 boot=$!

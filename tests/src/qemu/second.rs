@@ -23,6 +23,7 @@ const SCRIPT: &str = r#"
 box=/bin/busybox
 $box mount -t proc proc /proc
 $box mount -t sysfs sysfs /sys
+$box mount -t devtmpfs dev /dev
 echo "MARKER$($box uname -r)"
 while read -r module; do $box insmod "$module"; done < /etc/phase/modules
 trust=$($box sed -n 's/.*phase\.trust=\([^ ]*\).*/\1/p' /proc/cmdline)
