@@ -32,7 +32,9 @@ pub(super) struct Context<'a, H> {
 }
 
 /// A message that is not whole, or waits.
+// Numbered by an octet of its own, so that zero is the first: see `Connection::new`.
 #[derive(Debug)]
+#[repr(u8)]
 pub(super) enum Assembler {
     Free,
     /// A request of the remote.
@@ -73,6 +75,7 @@ pub(super) struct Mux<const TX: usize, const A: usize> {
 }
 
 impl<const TX: usize, const A: usize> Mux<TX, A> {
+    /// Streams of no connection; [`Mux::reset`] makes them those of one.
     pub(super) const fn new() -> Self {
         Self {
             outgoing: Outgoing::new(),
@@ -81,7 +84,7 @@ impl<const TX: usize, const A: usize> Mux<TX, A> {
             pongs: Vec::new(),
             refusals: Vec::new(),
             receiver: Receiver::new(),
-            next_id: 1,
+            next_id: 0,
             spoken: None,
             prefer: None,
             probe: Probe::NotSent,

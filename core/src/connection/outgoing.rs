@@ -31,8 +31,9 @@ pub(super) struct Outgoing<const TX: usize> {
 }
 
 impl<const TX: usize> Outgoing<TX> {
+    /// Of no connection: [`Outgoing::reset`] comes before anything else.
     pub(super) const fn new() -> Self {
-        Self { octets: [0; TX], sent: 0, ready: 0, head: 0, end: FRAME_HEAD_LEN, kept: 0 }
+        Self { octets: [0; TX], sent: 0, ready: 0, head: 0, end: 0, kept: 0 }
     }
 
     /// Forgets everything and makes room for a handshake.

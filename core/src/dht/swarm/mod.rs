@@ -186,9 +186,16 @@ impl<S, const RX: usize, const TX: usize, const A: usize, const D: usize> Swarm<
 where
     S: AsRef<[Slot<RX, TX, A>]> + AsMut<[Slot<RX, TX, A>]>,
 {
-    /// A swarm without connections. `seed`: for the ephemeral keys of handshakes.
+    /// A swarm without connections: what the slots held is forgotten. `seed`: for the ephemeral keys of handshakes.
     #[must_use]
-    pub fn new(now: Instant, slots: S, identity: Identity, seed: Seed, settings: Settings) -> Self {
+    pub fn new(
+        now: Instant,
+        mut slots: S,
+        identity: Identity,
+        seed: Seed,
+        settings: Settings,
+    ) -> Self {
+        slots.as_mut().iter_mut().for_each(Slot::vacate);
         Self {
             slots,
             identity,
@@ -551,8 +558,7 @@ where
     fn vacate(&mut self, now: Instant, at: usize, end: End, owner: &mut impl Owner) {
         self.tell_end(now, at, end, owner);
         let Some(slot) = self.slots.as_mut().get_mut(at) else { return };
-        slot.link = None;
-        slot.connection.reset();
+        slot.vacate();
     }
 
     /// Tells that a connection is over, once. Before its handshake was done, the next address is tried.
