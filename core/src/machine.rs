@@ -87,6 +87,8 @@ pub struct Wake {
 
 impl Wake {
     /// The earlier of two deadlines.
+    // Called from many places: small programs get it once.
+    #[inline(never)]
     #[must_use]
     pub fn earliest(a: Option<Self>, b: Option<Self>) -> Option<Self> {
         match (a, b) {

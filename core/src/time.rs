@@ -38,8 +38,7 @@ impl Instant {
 impl Add<Duration> for Instant {
     type Output = Self;
     fn add(self, rhs: Duration) -> Self {
-        let micros = u64::try_from(rhs.as_micros()).unwrap_or(u64::MAX);
-        Self(self.0.saturating_add(micros))
+        Self(self.0.saturating_add(micros(rhs)))
     }
 }
 
@@ -53,9 +52,14 @@ impl AddAssign<Duration> for Instant {
 impl Sub<Duration> for Instant {
     type Output = Self;
     fn sub(self, rhs: Duration) -> Self {
-        let micros = u64::try_from(rhs.as_micros()).unwrap_or(u64::MAX);
-        Self(self.0.saturating_sub(micros))
+        Self(self.0.saturating_sub(micros(rhs)))
     }
+}
+
+/// Whole microseconds, saturating. [`Duration::as_micros`] counts in 128 bits, which no machine here has.
+pub(crate) fn micros(duration: Duration) -> u64 {
+    let seconds = duration.as_secs().saturating_mul(1_000_000);
+    seconds.saturating_add(u64::from(duration.subsec_micros()))
 }
 
 /// An instant or none in eight octets, for tables of many; none is the last of all. It is kept as the microseconds
@@ -126,6 +130,15 @@ mod tests {
         assert_eq!(end + Duration::MAX, end);
         assert_eq!(Instant::ZERO.since(end), Duration::ZERO);
         assert_eq!(UnixTime(u64::MAX).plus(1), UnixTime(u64::MAX));
+    }
+
+    #[test]
+    fn microseconds_are_those_of_the_duration() {
+        let ends = [Duration::ZERO, Duration::from_nanos(1_999), Duration::from_micros(u64::MAX)];
+        for duration in ends.into_iter().chain([Duration::new(3, 999_999_999)]) {
+            assert_eq!(u128::from(micros(duration)), duration.as_micros());
+        }
+        assert_eq!(micros(Duration::MAX), u64::MAX);
     }
 
     #[test]
