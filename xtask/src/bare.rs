@@ -23,8 +23,10 @@ const DEBIAN: [&str; 3] = ["rustc-web", "cargo-web", "rust-web-src"];
 /// Where Debian's source of `core` is, relative to the compiler's directory.
 const DEBIAN_CARGO: &str = "/usr/bin/cargo";
 
-/// An image is where it is linked to. Loops of the hash functions stay loops: unrolled they take 30 KiB.
-const FLAGS: &str = "-Crelocation-model=static --cfg sha2_backend_soft=\"compact\"";
+/// An image is where it is linked to. Loops of the hash functions stay loops: unrolled they take 30 KiB. What each
+/// function takes of the stack is noted beside the code.
+const FLAGS: &str =
+    "-Crelocation-model=static --cfg sha2_backend_soft=\"compact\" -Zemit-stack-sizes";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Toolchain {
@@ -98,7 +100,7 @@ impl Bare {
         let place = workspace_root().join("target/bare");
         build.current_dir(sources).args(["--target", &self.target, "--features", features]);
         build.env("CARGO_TARGET_DIR", &place);
-        build.env("RUSTFLAGS", FLAGS);
+        build.env("RUSTFLAGS", FLAGS).env("RUSTC_BOOTSTRAP", "1");
         if self.toolchain == Some(Toolchain::Debian) {
             let name = self.target.to_uppercase().replace('-', "_");
             build.env(format!("CARGO_TARGET_{name}_LINKER"), "ld.lld");

@@ -1,5 +1,6 @@
 //! `cargo xtask size`: how large the programs are, as released, and the client as firmware would link it.
 
+mod calls;
 mod image;
 
 use std::collections::BTreeSet;
@@ -30,6 +31,12 @@ pub(crate) struct Options {
     /// Name the functions that can panic.
     #[arg(long)]
     panics: bool,
+    /// Name this many of the largest functions and constants of each client.
+    #[arg(long, value_name = "NUMBER", default_value_t = 0)]
+    functions: usize,
+    /// Name the calls that take the most of the stack.
+    #[arg(long)]
+    stack: bool,
 }
 
 /// Builds and lists them.
@@ -50,11 +57,13 @@ pub(crate) fn run(options: &Options) -> Result<(), Error> {
         for (client, features) in CLIENTS {
             let what = format!("link the client ({client}) for {}", bare.target());
             let path = step(&what, || bare.client(features))?;
-            lines.push(line(client, bare.target(), &path, options.panics)?);
+            lines.push(line(client, bare.target(), &path, options)?);
         }
     }
-    println!("\nThe client freestanding, without an allocator; memory without the stack:");
-    println!("{:<30} {:<13} {:>10} {:>10}  panics", "target", "client", "flash KiB", "RAM KiB");
+    println!("\nThe client freestanding, without an allocator; beside RAM the deepest stack:");
+    let head = ["target", "client", "flash KiB", "RAM KiB", "stack KiB"];
+    let [target, client, flash, memory, stack] = head;
+    println!("{target:<30} {client:<13} {flash:>10} {memory:>10} {stack:>10}  panics");
     for line in lines {
         println!("{line}");
     }
@@ -73,7 +82,7 @@ fn programs() -> Result<(), Error> {
     Ok(())
 }
 
-fn line(client: &str, target: &str, path: &Path, named: bool) -> Result<String, Error> {
+fn line(client: &str, target: &str, path: &Path, options: &Options) -> Result<String, Error> {
     let image = image::read(path)?;
     if !image.allocator.is_empty() {
         return Err(Error::Unexpected {
@@ -81,17 +90,28 @@ fn line(client: &str, target: &str, path: &Path, named: bool) -> Result<String, 
             found: format!("an allocator: {:?}", image.allocator),
         });
     }
+    let kib = |octets: u64| octets as f64 / 1024.0;
+    let stack = image.stack.iter().map(|(octets, _)| octets).sum();
     let callers: BTreeSet<&String> = image.panics.values().flatten().collect();
     let mut text = format!(
-        "{target:<30} {client:<13} {:>10.1} {:>10.1}  in {} functions",
-        image.flash as f64 / 1024.0,
-        image.memory as f64 / 1024.0,
+        "{target:<30} {client:<13} {:>10.1} {:>10.1} {:>10.1}  in {} functions",
+        kib(image.flash),
+        kib(image.memory),
+        kib(stack),
         callers.len(),
     );
-    for (panic, callers) in image.panics.iter().filter(|_| named) {
+    for (panic, callers) in image.panics.iter().filter(|_| options.panics) {
         for caller in callers {
             text.push_str(&format!("\n    {panic} in {caller}"));
         }
+    }
+    let largest = image.parts.iter().take(options.functions);
+    let rest = image.parts.last().filter(|_| options.functions > 0);
+    for (octets, name) in largest.chain(rest) {
+        text.push_str(&format!("\n    {octets:>6} octets: {name}"));
+    }
+    for (octets, name) in image.stack.iter().filter(|_| options.stack) {
+        text.push_str(&format!("\n    {octets:>6} octets of stack: {name}"));
     }
     Ok(text)
 }
