@@ -135,13 +135,13 @@ pub(super) struct Search<const N: usize> {
 impl<const N: usize> Search<N> {
     /// A search that has not begun.
     pub(super) fn new(own: PeerId, key: AdvertKey) -> Self {
-        let (values, providers) = lookups(own, &key);
+        let (value, provider) = targets(&key);
         Self {
             key,
             own,
             bootstraps: Vec::new(),
-            values,
-            providers,
+            values: Query::new(value, Some(own), CONFIG),
+            providers: Query::new(provider, Some(own), CONFIG),
             asks: Vec::new(),
             stage: Stage::Over,
             pinned: None,
@@ -161,7 +161,9 @@ impl<const N: usize> Search<N> {
 
     /// Begins anew.
     pub(super) fn begin(&mut self, now: Instant, exhaustive: bool) {
-        (self.values, self.providers) = lookups(self.own, &self.key);
+        let (value, provider) = targets(&self.key);
+        self.values.restart(value);
+        self.providers.restart(provider);
         self.bootstraps.iter_mut().for_each(|bootstrap| bootstrap.reach = Reach::Waiting);
         self.asks.clear();
         self.directs.clear();
@@ -515,9 +517,8 @@ const CONFIG: query::Config = query::Config {
     contacts: PEERS_PER_LOOKUP,
 };
 
-fn lookups<const N: usize>(own: PeerId, key: &AdvertKey) -> (Query<N>, Query<N>) {
-    let of = |preimage: &[u8]| Query::new(Key::of(preimage), Some(own), CONFIG);
-    (of(&key.octets()), of(&key.provider_key()))
+fn targets(key: &AdvertKey) -> (Key, Key) {
+    (Key::of(&key.octets()), Key::of(&key.provider_key()))
 }
 
 #[cfg(test)]
