@@ -90,6 +90,20 @@ impl Bare {
         &self.target
     }
 
+    /// The compiler, with its version.
+    ///
+    /// # Errors
+    /// When it does not say.
+    pub(crate) fn compiler(&self) -> Result<String, Error> {
+        let name = match self.toolchain {
+            Some(Toolchain::Debian) => "/usr/bin/rustc",
+            Some(Toolchain::Rustup) | None => "rustc",
+        };
+        let mut version = Command::new(name);
+        version.arg("-V");
+        Ok(phase_tests::process::run(version)?.trim().to_owned())
+    }
+
     /// Links the client with these features of `tests/bare`; gives the image.
     ///
     /// # Errors

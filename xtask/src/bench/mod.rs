@@ -10,7 +10,7 @@ mod discovery;
 mod idle;
 mod lan;
 mod numbers;
-mod report;
+pub(crate) mod report;
 mod responder;
 
 use phase_tests::process::{run as output_of, workspace_root};

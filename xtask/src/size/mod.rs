@@ -1,23 +1,35 @@
-//! `cargo xtask size`: how large the programs are, as released, and the client as firmware would link it.
+//! `cargo xtask size`: how large the programs are, as released, and the client as firmware would link it. The latter
+//! are written into BENCHMARKS.md when they were linked for every target.
 
 mod calls;
 mod image;
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
 
 use phase_tests::process::workspace_root;
 
 use crate::bare::{self, Bare};
+use crate::bench::report::{self, Table};
 use crate::steps::{cargo, command, step};
 use crate::{Error, install};
+use image::Image;
 
 /// The programs of the project.
 const PROGRAMS: [&str; 4] = ["phase-provider", "phase-discover", "phase-fetch", "phase-verify"];
 
 /// The kinds of client, and the features of `tests/bare` that make them.
 const CLIENTS: [(&str, &str); 3] = [("LAN", ""), ("LAN+DHT", "dht"), ("LAN+DHT, full", "full")];
+
+/// What is told of each client.
+const COLUMNS: [&str; 6] =
+    ["target", "client", "flash KiB", "RAM KiB", "stack KiB", "functions that panic"];
+
+const EXPLANATION: &str = "`tests/bare`: the client with its cryptography and a driver for a device that is a place in \
+    memory, `opt-level = \"z\"`, fat LTO, no allocator. Flash: code, constants, and what variables begin with. RAM: the \
+    client, its connections and two buffers for datagrams. Stack: the chain of calls that takes the most, calls through \
+    pointers not counted. Functions that panic: those with a call of a panic that the compiler could not leave out, most \
+    of them in crates that the client depends on.";
 
 /// What to list.
 #[derive(Debug, clap::Args)]
@@ -52,22 +64,40 @@ pub(crate) fn run(options: &Options) -> Result<(), Error> {
         install::tools(install::FOR_BARE)?;
         kinds.extend(bare::all()?);
     }
-    let mut lines = Vec::new();
+    let (mut lines, mut rows) = (Vec::new(), Vec::new());
     for bare in &kinds {
         for (client, features) in CLIENTS {
             let what = format!("link the client ({client}) for {}", bare.target());
             let path = step(&what, || bare.client(features))?;
-            lines.push(line(client, bare.target(), &path, options)?);
+            let image = image::read(&path)?;
+            if !image.allocator.is_empty() {
+                return Err(Error::Unexpected {
+                    what: path.display().to_string(),
+                    found: format!("an allocator: {:?}", image.allocator),
+                });
+            }
+            let row = row(client, bare.target(), &image);
+            lines.push(format!("{}{}", printed(&row), details(&image, options)));
+            rows.push(row.to_vec());
         }
     }
     println!("\nThe client freestanding, without an allocator; beside RAM the deepest stack:");
-    let head = ["target", "client", "flash KiB", "RAM KiB", "stack KiB"];
-    let [target, client, flash, memory, stack] = head;
-    println!("{target:<30} {client:<13} {flash:>10} {memory:>10} {stack:>10}  panics");
+    println!("{}", printed(&COLUMNS));
     for line in lines {
         println!("{line}");
     }
-    Ok(())
+    if options.host {
+        return Ok(());
+    }
+    let compiler = kinds.last().map_or_else(|| Ok(String::new()), Bare::compiler)?;
+    let table = Table {
+        title: "The client as firmware links it".into(),
+        explanation: format!("{EXPLANATION} The microcontrollers' with {compiler}."),
+        columns: COLUMNS.to_vec(),
+        rows,
+    };
+    let path = workspace_root().join("BENCHMARKS.md");
+    report::write_section(&path, "size", &report::markdown(&[table]))
 }
 
 fn programs() -> Result<(), Error> {
@@ -82,24 +112,23 @@ fn programs() -> Result<(), Error> {
     Ok(())
 }
 
-fn line(client: &str, target: &str, path: &Path, options: &Options) -> Result<String, Error> {
-    let image = image::read(path)?;
-    if !image.allocator.is_empty() {
-        return Err(Error::Unexpected {
-            what: path.display().to_string(),
-            found: format!("an allocator: {:?}", image.allocator),
-        });
-    }
-    let kib = |octets: u64| octets as f64 / 1024.0;
+fn row(client: &str, target: &str, image: &Image) -> [String; COLUMNS.len()] {
+    let kib = |octets: u64| format!("{:.1}", octets as f64 / 1024.0);
     let stack = image.stack.iter().map(|(octets, _)| octets).sum();
     let callers: BTreeSet<&String> = image.panics.values().flatten().collect();
-    let mut text = format!(
-        "{target:<30} {client:<13} {:>10.1} {:>10.1} {:>10.1}  in {} functions",
-        kib(image.flash),
-        kib(image.memory),
-        kib(stack),
-        callers.len(),
-    );
+    let numbers = [kib(image.flash), kib(image.memory), kib(stack), callers.len().to_string()];
+    let [flash, memory, stack, panics] = numbers;
+    [target.to_owned(), client.to_owned(), flash, memory, stack, panics]
+}
+
+fn printed(row: &[impl std::fmt::Display; COLUMNS.len()]) -> String {
+    let [target, client, flash, memory, stack, panics] = row;
+    format!("{target:<30} {client:<13} {flash:>10} {memory:>10} {stack:>10} {panics:>18}")
+}
+
+/// What was asked for beside the numbers, a line each.
+fn details(image: &Image, options: &Options) -> String {
+    let mut text = String::new();
     for (panic, callers) in image.panics.iter().filter(|_| options.panics) {
         for caller in callers {
             text.push_str(&format!("\n    {panic} in {caller}"));
@@ -113,5 +142,5 @@ fn line(client: &str, target: &str, path: &Path, options: &Options) -> Result<St
     for (octets, name) in image.stack.iter().filter(|_| options.stack) {
         text.push_str(&format!("\n    {octets:>6} octets of stack: {name}"));
     }
-    Ok(text)
+    text
 }
