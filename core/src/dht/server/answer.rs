@@ -30,7 +30,7 @@ const PROTOCOLS: [Line; 4] = [Line::PhaseKad, Line::IpfsKad, Line::Identify, Lin
 /// What identify calls the network.
 const PROTOCOL_VERSION: &str = "phase/1.0.0";
 
-impl<S: Storage> Node<S> {
+impl<S: Storage<RX>, const RX: usize> Node<S, RX> {
     fn closer(&self, remote: &Remote, key: &[u8]) -> Vec<Contact, K, u8> {
         // One more than are told, for the one who asks may be among them.
         let closest = self.table.closest_live::<{ K + 1 }>(&Key::of(key));
@@ -216,7 +216,7 @@ fn left(stored: &Stored, now: Instant) -> u32 {
     u32::try_from(stored.expires_at().since(now).as_secs()).unwrap_or(u32::MAX).max(1)
 }
 
-impl<S: Storage> Owner for Node<S> {
+impl<S: Storage<RX>, const RX: usize> Owner for Node<S, RX> {
     fn request(&mut self, tag: Tag) -> Option<Request<'_>> {
         let call = self.calls.iter().find(|call| call.tag == tag)?;
         let job = |number: usize| self.jobs.get(number)?.as_ref();

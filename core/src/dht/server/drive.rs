@@ -16,9 +16,9 @@ use crate::time::{Deadline, Instant};
 use crate::wire::contact::Addresses;
 use crate::wire::peer_id;
 
-impl<S: Storage> Node<S> {
+impl<S: Storage<RX>, const RX: usize> Node<S, RX> {
     /// Begins and asks what can be begun and asked now.
-    pub(super) fn drive(&mut self, now: Instant, swarm: &mut ServerSwarm<S>) {
+    pub(super) fn drive(&mut self, now: Instant, swarm: &mut ServerSwarm<S, RX>) {
         self.note_slow(now);
         // Each round but the last ends a phase of a job, or begins one that is due.
         loop {
@@ -153,7 +153,7 @@ impl<S: Storage> Node<S> {
     fn ask(
         &mut self,
         now: Instant,
-        swarm: &mut ServerSwarm<S>,
+        swarm: &mut ServerSwarm<S, RX>,
         target: &Target,
         purpose: Purpose,
     ) -> bool {
@@ -167,7 +167,7 @@ impl<S: Storage> Node<S> {
     }
 
     /// Goes on with a job. Whether a phase of it ended.
-    fn advance(&mut self, now: Instant, number: usize, swarm: &mut ServerSwarm<S>) -> bool {
+    fn advance(&mut self, now: Instant, number: usize, swarm: &mut ServerSwarm<S, RX>) -> bool {
         match self.job(number).map(|job| job.phase) {
             None => false,
             Some(Phase::Walk) => self.walk(now, number, swarm),
@@ -175,7 +175,7 @@ impl<S: Storage> Node<S> {
         }
     }
 
-    fn walk(&mut self, now: Instant, number: usize, swarm: &mut ServerSwarm<S>) -> bool {
+    fn walk(&mut self, now: Instant, number: usize, swarm: &mut ServerSwarm<S, RX>) -> bool {
         while swarm.has_room() && !self.calls.is_full() {
             let Some(job) = self.job(number) else { return false };
             if let Some(bootstrap) = job.bootstraps.pop() {
@@ -205,7 +205,7 @@ impl<S: Storage> Node<S> {
         now: Instant,
         job: usize,
         bootstrap: u8,
-        swarm: &mut ServerSwarm<S>,
+        swarm: &mut ServerSwarm<S, RX>,
     ) {
         let Some(known) = self.bootstraps.get(usize::from(bootstrap)) else { return };
         let target = known.target();
@@ -247,7 +247,7 @@ impl<S: Storage> Node<S> {
     }
 
     /// Gives the peers that were found what is for them.
-    fn push(&mut self, now: Instant, number: usize, swarm: &mut ServerSwarm<S>) -> bool {
+    fn push(&mut self, now: Instant, number: usize, swarm: &mut ServerSwarm<S, RX>) -> bool {
         while swarm.has_room() && self.calls_of_job(number) < PUSHES {
             let Some(job) = self.job(number) else { return false };
             let Some(contact) = job.targets.get(job.next) else { break };
@@ -324,7 +324,7 @@ impl<S: Storage> Node<S> {
     }
 
     /// Reads back what is due.
-    fn audit(&mut self, now: Instant, swarm: &mut ServerSwarm<S>) {
+    fn audit(&mut self, now: Instant, swarm: &mut ServerSwarm<S, RX>) {
         for at in 0..self.adverts.as_ref().len() {
             let Some(publication) = self.adverts.as_mut().get_mut(at) else { continue };
             if !publication.audit_at.is_due(now) || publication.audit.waiting > 0 {
@@ -347,7 +347,7 @@ impl<S: Storage> Node<S> {
     }
 
     /// Probes peers for the table, and repairs what audits found.
-    fn ask_aside(&mut self, now: Instant, swarm: &mut ServerSwarm<S>) {
+    fn ask_aside(&mut self, now: Instant, swarm: &mut ServerSwarm<S, RX>) {
         while let Some(contact) = self.probes.pop() {
             let target = Target { peer: Some(contact.peer), addresses: contact.addresses };
             self.ask(now, swarm, &target, Purpose::Probe);

@@ -37,7 +37,7 @@ const REFRESH: Duration = Duration::from_secs(600);
 /// A table with few peers looks for more this long after it got one, at most once in twenty times as long.
 const GROWTH: Duration = Duration::from_millis(500);
 
-pub(super) struct Node<S: Storage> {
+pub(super) struct Node<S: Storage<RX>, const RX: usize> {
     pub(super) own: PeerId,
     pub(super) own_hash: [u8; MULTIHASH_LEN],
     pub(super) listen: Option<u16>,
@@ -76,14 +76,14 @@ pub(super) struct Node<S: Storage> {
     pub(super) stats: NodeStats,
 }
 
-impl<S: Storage> core::fmt::Debug for Node<S> {
+impl<S: Storage<RX>, const RX: usize> core::fmt::Debug for Node<S, RX> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.debug_struct("Node").field("own", &self.own).finish_non_exhaustive()
     }
 }
 
-impl<S: Storage> Node<S> {
-    pub(super) fn new(config: &Config, parts: Parts<S>) -> (Self, S::Connections) {
+impl<S: Storage<RX>, const RX: usize> Node<S, RX> {
+    pub(super) fn new(config: &Config, parts: Parts<S, RX>) -> (Self, S::Connections) {
         let own = config.key.peer_id();
         let mut node = Self {
             own,

@@ -50,7 +50,7 @@ impl PublicationStatus {
     }
 }
 
-impl<S: Storage> Server<S> {
+impl<S: Storage<RX>, const RX: usize> Server<S, RX> {
     /// The node as it stands.
     #[must_use]
     pub fn status(&self) -> Status {
