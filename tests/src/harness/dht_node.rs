@@ -179,7 +179,7 @@ fn machine(
     let config = server::Config {
         seed,
         key: key(number),
-        listen: Some(DHT_PORT),
+        listen: server::Listening::everywhere(DHT_PORT),
         announce: Addresses::NONE,
         agent: "phase-simulated/1",
         inbound: size.connections / 2,

@@ -1,14 +1,14 @@
 //! What a DHT node does next: begins jobs that are due, asks, gives, and goes on when it was answered.
 
 use super::event::{Event, PublishError};
-use super::job::{Call, Job, Kind, Phase, Purpose, Stage};
+use super::job::{Call, Job, Kind, Phase, Purpose, Stage, Under};
 use super::node::Node;
 use super::{ServerSwarm, Storage};
 use crate::dht::finder::Reach;
 use crate::dht::scope::usable;
 use crate::dht::swarm::Target;
 use crate::kad::{K, Key};
-use crate::limits::{ADVERT_JOBS, LOOKUP_SEEDS, PUSHES};
+use crate::limits::{ADVERT_JOBS, DIAL_BACKS, LOOKUP_SEEDS, PUSHES};
 use crate::machine::Wake;
 use crate::schedule::Timer;
 use crate::stats::count;
@@ -231,10 +231,8 @@ impl<S: Storage<RX>, const RX: usize> Node<S, RX> {
                 job.next = 0;
                 job.taken = 0;
                 job.targets = job.query.closest().take(K).cloned().collect();
-                if stage == Stage::Base
-                    && let Some(publication) = self.publication(at)
-                {
-                    publication.holders.clear();
+                if let (Some(under), Some(publication)) = (stage.under(), self.publication(at)) {
+                    publication.kept(under).holders.clear();
                 }
             }
         }
@@ -309,7 +307,8 @@ impl<S: Storage<RX>, const RX: usize> Node<S, RX> {
                 if took {
                     count!(self.stats, adverts_published);
                     publication.succeed(now, &mut self.rng);
-                    self.tell(Event::Published { key, seq, peers: records, providers });
+                    let (peers, sub_keys) = (records, taken);
+                    self.tell(Event::Published { key, seq, peers, providers, sub_keys });
                     return;
                 }
                 count!(self.stats, adverts_not_published);
@@ -331,12 +330,14 @@ impl<S: Storage<RX>, const RX: usize> Node<S, RX> {
                 continue;
             }
             publication.audit_at = Deadline::NONE;
-            let holders = publication.sample(&mut self.rng);
+            let samples = Under::ALL.map(|under| publication.kept(under).sample(&mut self.rng));
             let mut waiting = 0_u8;
-            for contact in &holders {
-                let target = Target { peer: Some(contact.peer), addresses: contact.addresses };
-                let asked = self.ask(now, swarm, &target, Purpose::Audit { at });
-                waiting = waiting.saturating_add(u8::from(asked));
+            for (under, holders) in Under::ALL.into_iter().zip(&samples) {
+                for contact in holders {
+                    let target = Target { peer: Some(contact.peer), addresses: contact.addresses };
+                    let asked = self.ask(now, swarm, &target, Purpose::Audit { at, under });
+                    waiting = waiting.saturating_add(u8::from(asked));
+                }
             }
             let Some(publication) = self.adverts.as_mut().get_mut(at) else { continue };
             publication.audit.waiting = waiting;
@@ -346,17 +347,24 @@ impl<S: Storage<RX>, const RX: usize> Node<S, RX> {
         }
     }
 
-    /// Probes peers for the table, and repairs what audits found.
+    /// Probes peers for the table, dials those back that came to us, and repairs what audits found.
     fn ask_aside(&mut self, now: Instant, swarm: &mut ServerSwarm<S, RX>) {
         while let Some(contact) = self.probes.pop() {
             let target = Target { peer: Some(contact.peer), addresses: contact.addresses };
             self.ask(now, swarm, &target, Purpose::Probe);
         }
+        while self.calls.iter().filter(|call| call.purpose == Purpose::DialBack).count()
+            < DIAL_BACKS
+            && let Some(contact) = self.dial_backs.pop()
+        {
+            // Nobody in particular: the connection that the peer made to us would do for it.
+            let target = Target { peer: None, addresses: contact.addresses };
+            self.ask(now, swarm, &target, Purpose::DialBack);
+        }
         while let Some((peer, purpose)) = self.repairs.pop() {
-            let Purpose::Repair { at } = purpose else { continue };
-            let publication = self.adverts.as_ref().get(at);
-            let holder = publication.and_then(|publication| {
-                publication.holders.iter().find(|holder| holder.peer == peer)
+            let Purpose::Repair { at, under } = purpose else { continue };
+            let holder = self.publication(at).and_then(|publication| {
+                publication.kept(under).holders.iter().find(|holder| holder.peer == peer)
             });
             let addresses = holder.map_or(Addresses::NONE, |holder| holder.addresses);
             self.ask(now, swarm, &Target { peer: Some(peer), addresses }, purpose);

@@ -30,7 +30,7 @@ mod persist;
 mod publication;
 mod status;
 
-use core::net::IpAddr;
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use core::time::Duration;
 
 use heapless::Vec;
@@ -101,9 +101,9 @@ pub struct Config {
     pub seed: Seed,
     /// Who the node is.
     pub key: SecretKey,
-    /// The TCP port where connections of others are taken, on every address of the host; `None`: nowhere.
-    pub listen: Option<u16>,
-    /// Where others can dial us, if that is not the port at the addresses of the interfaces.
+    /// Where connections of others are taken.
+    pub listen: Listening,
+    /// Where others can dial us, if that is not where we listen.
     pub announce: Addresses,
     /// Name and version, as identify tells them.
     pub agent: &'static str,
@@ -113,6 +113,38 @@ pub struct Config {
     pub allow_loopback: bool,
     /// Signers that the store prefers when it is full.
     pub trusted: Vec<PeerId, TRUSTED>,
+}
+
+/// Where connections of others are taken: at TCP ports of every address of the host, each family at its own, and at
+/// single addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Listening {
+    /// The port at every IPv4 address.
+    pub v4: Option<u16>,
+    /// The port at every IPv6 address.
+    pub v6: Option<u16>,
+    /// Beside those.
+    pub at: Addresses,
+}
+
+impl Listening {
+    /// At one port of every address.
+    #[must_use]
+    pub const fn everywhere(port: u16) -> Self {
+        Self { v4: Some(port), v6: Some(port), at: Addresses::NONE }
+    }
+
+    /// Where it is listened at an address of the host, if that is at every address of its family.
+    fn at(&self, ip: IpAddr) -> Option<SocketAddr> {
+        let port = if ip.is_ipv4() { self.v4 } else { self.v6 };
+        port.map(|port| SocketAddr::new(ip, port))
+    }
+
+    /// Where this host reaches itself, if anywhere.
+    fn loopback(&self) -> Option<SocketAddr> {
+        let everywhere = self.at(Ipv4Addr::LOCALHOST.into());
+        everywhere.or_else(|| self.at(Ipv6Addr::LOCALHOST.into()))
+    }
 }
 
 /// A DHT node with the adverts of its provider; see the module.
@@ -159,6 +191,12 @@ impl<S: Storage<RX>, const RX: usize> Server<S, RX> {
         self.node.handle_network(now);
         self.run(now);
         Ok(())
+    }
+
+    /// Signers that the store prefers from now on when it is full.
+    /// There is room for [`TRUSTED`].
+    pub fn set_trusted(&mut self, trusted: impl IntoIterator<Item = PeerId>) {
+        self.node.trusted = trusted.into_iter().take(TRUSTED).collect();
     }
 
     /// Does what can be done without waiting.

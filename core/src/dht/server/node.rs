@@ -1,14 +1,14 @@
 //! What a DHT node knows: peers, what it stores for others, its own adverts, and what is under way.
 
-use core::net::{IpAddr, Ipv4Addr, SocketAddr};
+use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 
 use heapless::{Deque, Vec};
 
 use super::event::Event;
-use super::job::{Call, Found, Job, Kind, Purpose};
+use super::job::{Call, Found, Job, Kind, Purpose, Under};
 use super::publication::{Publication, jitter};
-use super::{Config, Parts, Storage};
+use super::{Config, Listening, Parts, Storage};
 use crate::connection::StreamError;
 use crate::connection::Tag;
 use crate::dht::finder::Bootstrap;
@@ -16,7 +16,7 @@ use crate::dht::scope::usable;
 use crate::dht::swarm::{Failure, Remote, Why};
 use crate::identity::PeerId;
 use crate::kad::store::{ProviderStore, RateLimit, RecordStore};
-use crate::kad::table::{Seen, Table};
+use crate::kad::table::{Entry, Seen, Table};
 use crate::kad::validator::{self, Context, Valid};
 use crate::kad::{Contact, K};
 use crate::limits::{BOOTSTRAPS, DHT_EVENTS, DHT_JOBS, PROBES, SERVER_CALLS, TRUSTED};
@@ -40,11 +40,11 @@ const GROWTH: Duration = Duration::from_millis(500);
 pub(super) struct Node<S: Storage<RX>, const RX: usize> {
     pub(super) own: PeerId,
     pub(super) own_hash: [u8; MULTIHASH_LEN],
-    pub(super) listen: Option<u16>,
+    listen: Listening,
     announce: Addresses,
     pub(super) agent: &'static str,
     allow_loopback: bool,
-    trusted: Vec<PeerId, TRUSTED>,
+    pub(super) trusted: Vec<PeerId, TRUSTED>,
     /// Ourselves, as others are told.
     pub(super) contact: Contact,
     pub(super) table: Table<S::Peers>,
@@ -61,6 +61,8 @@ pub(super) struct Node<S: Storage<RX>, const RX: usize> {
     next_tag: u32,
     pub(super) jobs: [Option<Job>; DHT_JOBS],
     pub(super) probes: Vec<Contact, PROBES, u8>,
+    /// Peers that connected to us, to be dialled where they say they can be.
+    pub(super) dial_backs: Vec<Contact, PROBES, u8>,
     /// Holders to be given a text again.
     pub(super) repairs: Vec<(PeerId, Purpose), PROBES, u8>,
     pub(super) events: Deque<Event, DHT_EVENTS>,
@@ -106,6 +108,7 @@ impl<S: Storage<RX>, const RX: usize> Node<S, RX> {
             next_tag: 0,
             jobs: [const { None }; DHT_JOBS],
             probes: Vec::new(),
+            dial_backs: Vec::new(),
             repairs: Vec::new(),
             events: Deque::new(),
             bootstrap_at: Deadline::NONE,
@@ -145,8 +148,9 @@ impl<S: Storage<RX>, const RX: usize> Node<S, RX> {
         self.clock = Some((now, time));
     }
 
-    pub(super) fn trusted(&self) -> impl Iterator<Item = PeerId> + '_ {
-        self.trusted.iter().copied()
+    #[cfg(test)]
+    pub(super) const fn set_listening(&mut self, listen: Listening) {
+        self.listen = listen;
     }
 
     /// The addresses of this host's interfaces. When what others are told changes, everything that waits for a
@@ -171,19 +175,22 @@ impl<S: Storage<RX>, const RX: usize> Node<S, RX> {
     /// What others are told: what the operator says, else global addresses, then private ones; a host that has
     /// neither can only be reached from itself.
     fn announced(&self, ips: &[IpAddr]) -> Addresses {
-        let Some(port) = self.listen.filter(|_| self.announce.is_empty()) else {
+        if !self.announce.is_empty() {
             return self.announce;
-        };
+        }
+        let everywhere = || ips.iter().filter_map(|ip| self.listen.at(*ip));
+        let all = || everywhere().chain(self.listen.at.iter());
         let mut addresses = Addresses::NONE;
         for class in [AddressClass::Global, AddressClass::Private] {
             for v4 in [true, false] {
-                let usable = |ip: &&IpAddr| ip.is_ipv4() == v4 && AddressClass::of(**ip) == class;
-                let these = ips.iter().filter(usable);
-                these.for_each(|ip| addresses.add(SocketAddr::new(*ip, port)));
+                let usable =
+                    |at: &SocketAddr| at.is_ipv4() == v4 && AddressClass::of(at.ip()) == class;
+                all().filter(usable).for_each(|at| addresses.add(at));
             }
         }
         if addresses.is_empty() {
-            addresses.add(loopback(port));
+            self.listen.loopback().into_iter().for_each(|at| addresses.add(at));
+            self.listen.at.iter().for_each(|at| addresses.add(at));
         }
         addresses
     }
@@ -191,9 +198,8 @@ impl<S: Storage<RX>, const RX: usize> Node<S, RX> {
     /// What a peer there is told of a contact: loopback addresses only on loopback, link-local ones never.
     pub(super) fn told_to(&self, remote: &Remote, contact: &Contact) -> Contact {
         let mut told = usable(contact, remote.address);
-        let own = contact.peer == self.own;
-        if let (true, true, Some(port)) = (own, remote.address.ip().is_loopback(), self.listen) {
-            told.addresses.add(loopback(port));
+        if contact.peer == self.own && remote.address.ip().is_loopback() {
+            self.listen.loopback().into_iter().for_each(|at| told.addresses.add(at));
         }
         told
     }
@@ -216,6 +222,28 @@ impl<S: Storage<RX>, const RX: usize> Node<S, RX> {
             Seen::Pending { probe } => _ = self.probes.push(probe),
             Seen::Known | Seen::Refused(_) => {}
         }
+    }
+
+    /// A peer that serves the DHT connected to us. That says that it is there, but not where it can be dialled: unless
+    /// it was reached before where it says, it is dialled once before it enters the table.
+    pub(super) fn note_visitor(&mut self, now: Instant, told: &Contact, from: IpAddr) {
+        let known = self.table.entries().find(|entry| entry.contact().peer == told.peer);
+        let is_there = |known: &&Entry| {
+            let at = known.contact().addresses.first();
+            known.is_live() && at.is_some_and(|at| told.addresses.contains(&at))
+        };
+        if let Some(known) = known.filter(is_there) {
+            let contact = known.contact().clone();
+            return self.note_seen(now, &contact, false);
+        }
+        if self.dial_backs.iter().any(|one| one.peer == told.peer) || !self.table.wants(now, told) {
+            return;
+        }
+        // Where it comes from is the likeliest.
+        let mut addresses: Addresses = told.addresses.iter().filter(|at| at.ip() == from).collect();
+        told.addresses.iter().for_each(|address| addresses.add(address));
+        // Those past the limit are dialled when they come again.
+        let _ = self.dial_backs.push(Contact { peer: told.peer, addresses });
     }
 
     /// A peer could not be reached or was silent. At an address that only others told it by, that says nothing of the
@@ -317,8 +345,8 @@ impl<S: Storage<RX>, const RX: usize> Node<S, RX> {
         self.calls.retain(|call| call.purpose.publication() != Some(at));
     }
 
-    /// Judges what somebody holds in the place of a publication.
-    pub(super) fn judge(&mut self, now: Instant, at: usize, value: &[u8]) -> Found {
+    /// Judges what somebody holds in the place of a record of a publication.
+    pub(super) fn judge(&mut self, now: Instant, at: usize, under: Under, value: &[u8]) -> Found {
         let context = self.context(now);
         let own = self.own;
         let Some(held) = self.publication(at).and_then(|one| one.advert.as_ref()) else {
@@ -327,7 +355,11 @@ impl<S: Storage<RX>, const RX: usize> Node<S, RX> {
         if held.value == *value {
             return Found::Good;
         }
-        match validator::validate(&held.key, value, &context) {
+        let key = match under {
+            Under::Base => held.key.clone(),
+            Under::SubKey => held.key.of(own),
+        };
+        match validator::validate(&key, value, &context) {
             Ok(Valid::Signed(signed)) if signed.advert().peer == own => {
                 if signed.advert().seq < held.seq { Found::Bad } else { Found::Good }
             }
@@ -369,18 +401,13 @@ impl<S: Storage<RX>, const RX: usize> Node<S, RX> {
         publication.audit = super::publication::Audit::default();
     }
 
-    /// The purpose of a call whose repair a peer needs: once for each peer and text.
-    pub(super) fn may_repair(&mut self, at: usize, peer: PeerId) -> Option<Purpose> {
-        let publication = self.publication(at)?;
-        if publication.repaired.contains(&peer) {
+    /// The purpose of a call whose repair a peer needs: once for each peer, key and text.
+    pub(super) fn may_repair(&mut self, at: usize, under: Under, peer: PeerId) -> Option<Purpose> {
+        let kept = self.publication(at)?.kept(under);
+        if kept.repaired.contains(&peer) {
             return None;
         }
-        publication.repaired.push(peer).ok()?;
-        Some(Purpose::Repair { at })
+        kept.repaired.push(peer).ok()?;
+        Some(Purpose::Repair { at, under })
     }
-}
-
-/// Where this host reaches itself.
-fn loopback(port: u16) -> SocketAddr {
-    SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)
 }
