@@ -141,8 +141,12 @@ impl<S: Storage<RX>, const RX: usize> Node<S, RX> {
             Part::End => {
                 let Some(job) = self.job(job) else { return };
                 job.query.answered(&remote.peer);
+                let told = job.query.contact(&remote.peer).cloned();
                 let walked = matches!(job.kind, Kind::Advert { .. });
                 self.note_answer(now, remote, walked);
+                if let Some(told) = told.filter(|_| remote.inbound) {
+                    self.note_visitor(now, &told, remote.address.ip());
+                }
             }
             Part::Provider(_) | Part::Oversized => {}
         }

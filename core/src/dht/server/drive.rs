@@ -32,6 +32,7 @@ impl<S: Storage<RX>, const RX: usize> Node<S, RX> {
         }
         self.audit(now, swarm);
         self.ask_aside(now, swarm);
+        self.seek(now);
     }
 
     /// When to drive.
@@ -115,6 +116,7 @@ impl<S: Storage<RX>, const RX: usize> Node<S, RX> {
         };
         publication.publish_at = Deadline::NONE;
         publication.audit_at = Deadline::NONE;
+        publication.grown = false;
         let Some(held) = &publication.advert else { return true };
         let kind = Kind::Advert { at, stage: Stage::Base };
         let job = Job::new(kind, self.own, &held.base);

@@ -337,6 +337,7 @@ impl<S: Storage<RX>, const RX: usize> Dht for Server<S, RX> {
     }
 
     fn publish(&mut self, now: Instant, at: usize, key: &AdvertKey, signed: &SignedAdvert) {
+        self.node.forget_audit(at);
         if let Some(publication) = self.node.publication(at) {
             publication.set(now, key, signed);
         }

@@ -6,7 +6,7 @@ use core::time::Duration;
 use heapless::{Deque, Vec};
 
 use super::event::Event;
-use super::job::{Call, Found, Job, Kind, Purpose, Under};
+use super::job::{Call, Found, Job, Kind, Phase, Purpose, Stage, Under};
 use super::publication::{Publication, jitter};
 use super::{Config, Listening, Parts, Storage};
 use crate::connection::StreamError;
@@ -37,6 +37,14 @@ const REFRESH: Duration = Duration::from_secs(600);
 /// A table with few peers looks for more this long after it got one, at most once in twenty times as long.
 const GROWTH: Duration = Duration::from_millis(500);
 
+/// After it was begun with, a network of few peers is looked at again this long after, and three times as long after
+/// that, [`LOOKS`] times: those who begin at the same time are not told of each other by the first look. Half of it
+/// either way, so that they do not all turn to each other at once again.
+const LOOK_AGAIN: Duration = Duration::from_secs(15);
+
+/// How often.
+const LOOKS: u32 = 4;
+
 pub(super) struct Node<S: Storage<RX>, const RX: usize> {
     pub(super) own: PeerId,
     pub(super) own_hash: [u8; MULTIHASH_LEN],
@@ -62,13 +70,15 @@ pub(super) struct Node<S: Storage<RX>, const RX: usize> {
     pub(super) jobs: [Option<Job>; DHT_JOBS],
     pub(super) probes: Vec<Contact, PROBES, u8>,
     /// Peers that connected to us, to be dialled where they say they can be.
-    pub(super) dial_backs: Vec<Contact, PROBES, u8>,
+    pub(super) dial_backs: Vec<Contact, K, u8>,
     /// Holders to be given a text again.
     pub(super) repairs: Vec<(PeerId, Purpose), PROBES, u8>,
     pub(super) events: Deque<Event, DHT_EVENTS>,
     /// When to turn to the bootstraps, and how long after that again.
     pub(super) bootstrap_at: Deadline,
     retry: Duration,
+    /// How often we looked again since the network was another.
+    looks: u32,
     /// When we looked for ourselves last.
     pub(super) walked_at: Option<Instant>,
     /// When to refresh the table, and the bucket that is refreshed next.
@@ -113,6 +123,7 @@ impl<S: Storage<RX>, const RX: usize> Node<S, RX> {
             events: Deque::new(),
             bootstrap_at: Deadline::NONE,
             retry: RETRY.0,
+            looks: 0,
             walked_at: None,
             refresh_at: Deadline::NONE,
             refreshing: None,
@@ -166,6 +177,7 @@ impl<S: Storage<RX>, const RX: usize> Node<S, RX> {
     /// The network is another: nothing that was found out about it holds.
     pub(super) fn handle_network(&mut self, now: Instant) {
         self.retry = RETRY.0;
+        self.looks = 0;
         if !self.bootstraps.is_empty() || self.table.count() > 0 {
             self.bootstrap_at = Deadline::new(now);
         }
@@ -208,19 +220,40 @@ impl<S: Storage<RX>, const RX: usize> Node<S, RX> {
     pub(super) fn note_seen(&mut self, now: Instant, contact: &Contact, walked: bool) {
         match self.table.seen(now, contact) {
             Seen::Added => {
-                if walked || self.table.count() > K {
+                if self.table.count() > K {
+                    return;
+                }
+                self.note_growth(now, walked);
+                if walked {
                     return;
                 }
                 let again = self.walked_at.map_or(now, |at| at + GROWTH.saturating_mul(20));
                 let soon = again.max(now + GROWTH);
-                if self.bootstrap_at.get().is_none_or(|at| at > soon) && !self.is_walking_own() {
-                    self.bootstrap_at = Deadline::new(soon);
+                if !self.is_walking_own() {
+                    self.bootstrap_by(soon);
                 }
-                self.adverts.as_mut().iter_mut().for_each(|publication| publication.grow(now));
             }
             // Those past the limit are probed when they are met again.
             Seen::Pending { probe } => _ = self.probes.push(probe),
             Seen::Known | Seen::Refused(_) => {}
+        }
+    }
+
+    /// A peer more is known in a network of few, and is to be given what is published. `walked`: by the lookup of a
+    /// publication. One that is under way gives it to those that the lookup has met so far.
+    fn note_growth(&mut self, now: Instant, walked: bool) {
+        for at in 0..self.adverts.as_ref().len() {
+            let jobs = self.jobs.iter().flatten();
+            let job = jobs.filter(|job| job.advert() == Some(at)).map(|job| (job.kind, job.phase));
+            let base = Kind::Advert { at, stage: Stage::Base };
+            let (is_running, is_late) =
+                job.fold((false, false), |_, job| (true, job != (base, Phase::Walk)));
+            let Some(publication) = self.publication(at) else { continue };
+            match (is_running, walked) {
+                (true, _) => publication.grown |= is_late || !walked,
+                (false, false) => publication.grow(now),
+                (false, true) => {}
+            }
         }
     }
 
@@ -285,19 +318,19 @@ impl<S: Storage<RX>, const RX: usize> Node<S, RX> {
 
     /// The lookup of ourselves is over.
     pub(super) fn handle_bootstrapped(&mut self, now: Instant, answered: bool) {
-        if answered {
+        if answered && self.table.live_count() > 0 {
             self.retry = RETRY.0;
+            self.look_again(now);
             // A table that grew is refreshed no sooner for that.
             if self.refreshing.is_none() && self.refresh_at == Deadline::NONE {
                 self.refreshing = Some(0);
             }
             return;
         }
+        self.looks = 0;
         if !self.bootstraps.is_empty() || self.table.count() > 0 {
             let at = now + jitter(self.retry, &mut self.rng);
-            if self.bootstrap_at.get().is_none_or(|due| due > at) {
-                self.bootstrap_at = Deadline::new(at);
-            }
+            self.bootstrap_by(at);
         }
         self.retry = self.retry.saturating_mul(2).min(RETRY.1);
         for at in 0..self.adverts.as_ref().len() {
@@ -308,6 +341,42 @@ impl<S: Storage<RX>, const RX: usize> Node<S, RX> {
             publication.failures = 1;
             let why = super::PublishError::NoPeers;
             self.tell(Event::PublishFailed { key, seq, why });
+        }
+    }
+
+    /// Notes when to look at a network of few peers again, if it is to be looked at again soon.
+    fn look_again(&mut self, now: Instant) {
+        if self.looks < LOOKS && self.table.count() <= K {
+            let after = LOOK_AGAIN.saturating_mul(3_u32.saturating_pow(self.looks));
+            self.looks = self.looks.saturating_add(1);
+            let after = self.rng.duration(after / 2, after.saturating_add(after / 2));
+            self.bootstrap_by(now + after);
+        }
+    }
+
+    /// Turns to the bootstraps and the known peers at this time at the latest.
+    fn bootstrap_by(&mut self, at: Instant) {
+        if self.bootstrap_at.get().is_none_or(|due| due > at) {
+            self.bootstrap_at = Deadline::new(at);
+        }
+    }
+
+    /// Without anybody who is believed to be there nothing can be published: those are looked for who may be there
+    /// again, however long it is until the next refresh.
+    pub(super) fn seek(&mut self, now: Instant) {
+        let has_names = !self.bootstraps.is_empty() || self.table.count() > 0;
+        let is_lost = has_names && self.table.live_count() == 0;
+        if is_lost && self.bootstrap_at == Deadline::NONE && !self.is_walking_own() {
+            self.bootstrap_at = Deadline::new(now + jitter(self.retry, &mut self.rng));
+        }
+    }
+
+    /// A publication gets a new text: what is asked about the one before has no meaning for it.
+    pub(super) fn forget_audit(&mut self, at: usize) {
+        self.calls.retain(|call| call.purpose.publication() != Some(at));
+        self.repairs.retain(|(_, purpose)| purpose.publication() != Some(at));
+        if let Some(publication) = self.publication(at) {
+            publication.audit = super::publication::Audit::default();
         }
     }
 

@@ -34,6 +34,8 @@ pub struct Publication {
     pub(super) sub_key: Kept,
     /// This text was published again because it was missing.
     pub(super) restored: bool,
+    /// Since the attempt under way met the holders, more peers became known.
+    pub(super) grown: bool,
     pub(super) audit: Audit,
     retry: Duration,
     pub(super) published_at: Option<Instant>,
@@ -112,6 +114,7 @@ impl Publication {
         base: Kept::NOWHERE,
         sub_key: Kept::NOWHERE,
         restored: false,
+        grown: false,
         audit: Audit { waiting: 0, answered: 0, missing: 0 },
         retry: RETRY.0,
         published_at: None,
@@ -169,6 +172,9 @@ impl Publication {
         self.failures = 0;
         self.retry = RETRY.0;
         self.schedule_audit(now, rng);
+        if core::mem::take(&mut self.grown) {
+            self.grow(now);
+        }
     }
 
     /// Nobody took it.

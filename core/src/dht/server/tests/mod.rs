@@ -265,7 +265,7 @@ fn who_connects_to_us_enters_the_table_once_it_was_dialled() {
         let (node, visitor, other) = (net.add(), net.add(), net.add());
         net.set_reachable(visitor, reachable);
         net.bootstrap(visitor, node);
-        net.run(seconds(60));
+        net.run(seconds(5));
         assert_eq!(net.server(visitor).status().live_peers, 1);
         let status = net.server(node).status();
         assert_eq!(status.live_peers, usize::from(reachable), "{status:?}");
@@ -302,7 +302,7 @@ fn a_crowd_of_visitors_leaves_room_for_our_own_dials() {
         let contact = Contact::at(secret(number.into()).peer_id(), address);
         net.server_mut(0).node.note_visitor(now, &contact, address.ip());
     }
-    assert_eq!(net.server(0).node.dial_backs.len(), crate::limits::PROBES);
+    assert_eq!(net.server(0).node.dial_backs.len(), crate::kad::K);
     net.server_mut(0).handle_timeout(now);
     let calls = net.server(0).node.calls.iter();
     let dials = calls.filter(|call| call.purpose == Purpose::DialBack).count();
