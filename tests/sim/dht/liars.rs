@@ -1,5 +1,6 @@
 //! A network where every fifth node lies: of peers that do not exist, with stale or forged records, or by silence.
 
+use phase_core::kad::Key;
 use phase_core::time::UnixTime;
 use phase_tests::harness::{DHT_PORT, DhtPeer, Door, EPOCH, Manner, Network, advert_json, key};
 
@@ -99,5 +100,46 @@ fn twenty_made_up_providers_do_not_hide_the_one_that_is_trusted() {
     network.run(secs(60));
     let wanted = Wanted { bootstraps: &[103], trusted: &PROVIDERS[..1] };
     let found = look_up(&mut network, 1, wanted).expect("its records and its sub-key need no list");
+    assert_eq!(found.chosen.peer, key(PROVIDERS[0]).peer_id());
+}
+
+/// The numbers of the peers closest to the point of these octets, of many that were made up for it.
+fn near(octets: &[u8], count: usize) -> Vec<u64> {
+    let target = Key::of(octets);
+    let mut made_up: Vec<_> = (1_000_000..1_000_000 + 25 * u64::try_from(count).unwrap()).collect();
+    made_up.sort_by_cached_key(|number| Key::of_peer(&key(*number).peer_id()).distance(&target));
+    made_up.truncate(count);
+    made_up
+}
+
+/// CVE-2023-26248: made-up peers closer to a key than any other take whatever is put there, and answer with each other.
+#[test]
+fn a_ring_of_made_up_peers_around_the_key_does_not_hide_the_provider_that_is_trusted() {
+    let mut network = Network::new(3);
+    let mut ring = near(&base_key().octets(), 20);
+    ring.extend(near(&base_key().provider_key(), 20));
+    ring.sort_unstable();
+    ring.dedup();
+    for number in &ring {
+        let mut peer = DhtPeer::new(*number);
+        peer.book.closer =
+            ring.iter().copied().filter(|n| n != number).take(32).map(contact).collect();
+        network.machine(peer, &[ip(*number)], Door::Open(DHT_PORT));
+    }
+    let stock = add_stock(&mut network, 100, 6);
+    for host in &stock {
+        network.with_machine(*host, |_, peer: &mut DhtPeer| {
+            peer.book.closer.extend(ring.iter().copied().take(26).map(contact));
+        });
+    }
+    add_provider(&mut network, PROVIDERS[0], &[100]);
+    network.run(secs(120));
+    let holds = |network: &Network, host| {
+        let book = &network.machine_of::<DhtPeer>(host).book;
+        book.records.contains_key(base_key().octets().as_slice())
+    };
+    assert!(stock.iter().any(|host| !holds(&network, *host)), "the ring drew it away from some");
+    let wanted = Wanted { bootstraps: &[103], trusted: &PROVIDERS[..1] };
+    let found = look_up(&mut network, 1, wanted).expect("its sub-key or itself");
     assert_eq!(found.chosen.peer, key(PROVIDERS[0]).peer_id());
 }
