@@ -1,11 +1,13 @@
 //! Finds providers, on the LAN and in the DHT: the client machine of the core on a driver, until it is time to stop.
 //! Not here: what is acceptable, and in which order (`phase_core::select`); fetching.
 
+mod slots;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use phase_core::client::{Candidate, CandidateId, Carriers, Client, Config, Event, Mode};
-use phase_core::dht::finder::{Bootstrap, ClientSlot, Finder, Reach, Wide as _};
+use phase_core::dht::finder::{Bootstrap, Finder, Reach, Wide as _};
 use phase_core::limits::RX_FULL;
 use phase_core::rng::Seed;
 use phase_core::select::TrustClass;
@@ -15,10 +17,12 @@ use phase_core::wire::record::{Arch, Channel};
 use phase_core::wire::trust::{self, Trust};
 use tokio::time::{sleep, timeout};
 
+pub use self::slots::Slots;
 use crate::bootstrap::{self, Peer, Resolved, Resolver};
 use crate::clock::{Clock, EPOCH, unix_time};
 use crate::driver::{Driver, NetOptions};
 use crate::net;
+use crate::net::connections::Manner;
 
 /// How long a first acceptable advert waits for one that is trusted further.
 const BETTER_WITHIN: Duration = Duration::from_millis(100);
@@ -29,7 +33,8 @@ const LAN_TIME: Duration = Duration::from_secs(3);
 /// How long to look in the DHT when nothing is said: names to resolve, and one search, which ends by itself.
 const DHT_TIME: Duration = Duration::from_secs(15);
 
-/// Connections at one time: each of a lookup's three paths has one, and one is for a provider itself.
+/// Connections at one time: each of a lookup's three paths has one, one is for a provider itself, and as many may be
+/// with peers that say nothing.
 const CONNECTIONS: usize = 8;
 
 /// Peers that one lookup keeps in mind.
@@ -106,11 +111,8 @@ impl Patience {
     }
 }
 
-/// A node of the DHT that receives messages of any size.
-type Slot = ClientSlot<RX_FULL>;
-
 /// The client for both carriers. One that was told to look on the LAN alone has no slot for a connection.
-type BothClient = Client<Finder<Box<[Slot]>, RX_FULL, LOOKUP_CANDIDATES>>;
+type BothClient = Client<Finder<Slots, RX_FULL, LOOKUP_CANDIDATES>>;
 
 /// A discovery under way.
 #[derive(Debug)]
@@ -149,6 +151,7 @@ impl Discovery {
             interfaces: search.interfaces,
             ephemeral: true,
             without_mdns: carriers == Carriers::Wan,
+            manner: Manner::Brief,
             ..NetOptions::default()
         };
         let driver = Driver::open(options)?;
@@ -158,9 +161,9 @@ impl Discovery {
         };
         let (channel, arch) = (search.channel, search.arch);
         let slots = if carriers == Carriers::Lan { 0 } else { CONNECTIONS };
-        let slots = std::iter::repeat_with(Slot::default).take(slots).collect();
         let seed = Seed(seed);
-        let finder = Finder::new(driver.now(), &seed, slots, channel.clone(), arch.clone());
+        let finder =
+            Finder::new(driver.now(), &seed, Slots::new(slots), channel.clone(), arch.clone());
         let config = Config {
             trust: search.trust,
             insecure: search.insecure,
