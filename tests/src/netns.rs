@@ -124,16 +124,14 @@ impl Namespace {
         &self,
         work: impl FnOnce() -> std::io::Result<T> + Send,
     ) -> Result<T, Error> {
-        let path = Path::new(RUN_NETNS).join(&self.name);
-        let what = || format!("work inside the network namespace {}", self.name);
-        let namespace = File::open(&path).map_err(|e| Error::os(what(), e))?;
         let result = thread::scope(|scope| {
             let worker = scope.spawn(|| {
-                sched::setns(&namespace, CloneFlags::CLONE_NEWNET).map_err(std::io::Error::from)?;
+                enter(&self.name)?;
                 work()
             });
             worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         });
+        let what = || format!("work inside the network namespace {}", self.name);
         result.map_err(|e| Error::os(what(), e))
     }
 
@@ -387,6 +385,12 @@ impl Lan {
     pub fn segment(&self) -> Option<&Segment> {
         self.segment.as_ref()
     }
+}
+
+/// Moves the calling thread into the namespace of this name, for good.
+pub(crate) fn enter(name: &str) -> std::io::Result<()> {
+    let namespace = File::open(Path::new(RUN_NETNS).join(name))?;
+    Ok(sched::setns(&namespace, CloneFlags::CLONE_NEWNET)?)
 }
 
 fn addresses_of(number: u8) -> (Ipv4Addr, Ipv6Addr) {

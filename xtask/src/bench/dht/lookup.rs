@@ -5,10 +5,11 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use phase_tests::cable::{Cable, Passed};
-use phase_tests::netns::{Host, Lan};
+use phase_tests::netns::Host;
 use phase_tests::{deadline, libp2p};
 
 use super::super::responder::{ARCHITECTURE, CHANNEL, program};
+use super::scene::Set;
 use crate::Error;
 
 /// When nothing has passed for so long after a client's end, its connections are closed.
@@ -87,9 +88,10 @@ impl Client {
     }
 
     /// Runs it once.
-    pub(super) fn look_up(self, lan: &Lan, wanted: &Wanted) -> Result<Lookup, Error> {
-        let here = lan.host(0);
-        let cable = lan.cable().ok_or_else(|| Error::Unexpected {
+    pub(super) fn look_up(self, set: &Set) -> Result<Lookup, Error> {
+        let wanted = &set.wanted;
+        let here = set.lan.host(0);
+        let cable = set.lan.cable().ok_or_else(|| Error::Unexpected {
             what: "the hosts".to_owned(),
             found: "they are not joined by a cable".to_owned(),
         })?;
@@ -107,17 +109,17 @@ impl Client {
             child.wait()?;
             Ok(found.then_some(elapsed))
         })?;
-        let after = settled(cable);
+        let after = settled(cable, set.rtt);
         let packets = after.packets - before.packets;
         let octets = after.octets - before.octets;
         Ok(Lookup { time, passed: Passed { packets, octets } })
     }
 }
 
-/// What has passed when nothing passes any more.
-fn settled(cable: &Cable) -> Passed {
-    // Under way on the cable, and at the ends.
-    let still = cable.delay() * 2 + QUIET;
+/// What has passed when nothing passes any more: `rtt` is the time there and back.
+fn settled(cable: &Cable, rtt: Duration) -> Passed {
+    // Under way, and at the ends.
+    let still = rtt + QUIET;
     let mut last = cable.passed();
     loop {
         std::thread::sleep(still);
