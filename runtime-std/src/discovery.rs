@@ -1,14 +1,12 @@
 //! Finds providers, on the LAN and in the DHT: the client machine of the core on a driver, until it is time to stop.
 //! Not here: what is acceptable, and in which order (`phase_core::select`); fetching.
 
-mod slots;
-
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use phase_core::client::{Candidate, CandidateId, Carriers, Client, Config, Event, Mode};
 use phase_core::dht::finder::{Bootstrap, Finder, Reach, Wide as _};
-use phase_core::limits::RX_FULL;
+use phase_core::limits::{ASSEMBLERS_CLIENT, RX_FULL, TX_CLIENT};
 use phase_core::rng::Seed;
 use phase_core::select::TrustClass;
 use phase_core::time::Instant;
@@ -17,12 +15,12 @@ use phase_core::wire::record::{Arch, Channel};
 use phase_core::wire::trust::{self, Trust};
 use tokio::time::{sleep, timeout};
 
-pub use self::slots::Slots;
 use crate::bootstrap::{self, Peer, Resolved, Resolver};
 use crate::clock::{Clock, EPOCH, unix_time};
 use crate::driver::{Driver, NetOptions};
 use crate::net;
 use crate::net::connections::Manner;
+use crate::slots::Slots;
 
 /// How long a first acceptable advert waits for one that is trusted further.
 const BETTER_WITHIN: Duration = Duration::from_millis(100);
@@ -36,6 +34,8 @@ const DHT_TIME: Duration = Duration::from_secs(15);
 /// Connections at one time: each of a lookup's three paths has one, one is for a provider itself, and as many may be
 /// with peers that say nothing.
 const CONNECTIONS: usize = 8;
+/// Places for connections that are free: a path that goes on to another peer finds one.
+const SPARE: usize = 3;
 
 /// Peers that one lookup keeps in mind.
 const LOOKUP_CANDIDATES: usize = 48;
@@ -111,8 +111,11 @@ impl Patience {
     }
 }
 
+/// Connections to nodes that send messages of any size.
+type Places = Slots<RX_FULL, TX_CLIENT, ASSEMBLERS_CLIENT>;
+
 /// The client for both carriers. One that was told to look on the LAN alone has no slot for a connection.
-type BothClient = Client<Finder<Slots, RX_FULL, LOOKUP_CANDIDATES>>;
+type BothClient = Client<Finder<Places, RX_FULL, LOOKUP_CANDIDATES>>;
 
 /// A discovery under way.
 #[derive(Debug)]
@@ -162,8 +165,13 @@ impl Discovery {
         let (channel, arch) = (search.channel, search.arch);
         let slots = if carriers == Carriers::Lan { 0 } else { CONNECTIONS };
         let seed = Seed(seed);
-        let finder =
-            Finder::new(driver.now(), &seed, Slots::new(slots), channel.clone(), arch.clone());
+        let finder = Finder::new(
+            driver.now(),
+            &seed,
+            Places::new(SPARE, slots),
+            channel.clone(),
+            arch.clone(),
+        );
         let config = Config {
             trust: search.trust,
             insecure: search.insecure,

@@ -330,8 +330,16 @@ impl Lan {
         let (left, right) = (Namespace::new("left")?, Namespace::new("right")?);
         let cable = Cable::between(&left, &right, Host::INTERFACE)?;
         let lan = Self::of_two(left, right, Some(cable))?;
-        // Nobody waits for address resolution, and no frame is one of it.
-        for (here, there) in [(lan.host(0), lan.host(1)), (lan.host(1), lan.host(0))] {
+        lan.introduce()?;
+        Ok(lan)
+    }
+
+    /// Tells two hosts each other's Ethernet addresses: nobody waits for address resolution, and no frame is one of it.
+    ///
+    /// # Errors
+    /// [`Error::CommandFailed`] with what `ip` said.
+    pub fn introduce(&self) -> Result<(), Error> {
+        for (here, there) in [(self.host(0), self.host(1)), (self.host(1), self.host(0))] {
             let link = there.namespace.ip(&["-o", "link", "show", "dev", Host::INTERFACE])?;
             let mut words = link.split_whitespace().skip_while(|word| *word != "link/ether");
             let ethernet = words.nth(1).unwrap_or_default();
@@ -340,7 +348,7 @@ impl Lan {
                 here.namespace.ip(&[&["neigh", "replace", &address], of.as_slice()].concat())?;
             }
         }
-        Ok(lan)
+        Ok(())
     }
 
     fn of_two(left: Namespace, right: Namespace, cable: Option<Cable>) -> Result<Self, Error> {

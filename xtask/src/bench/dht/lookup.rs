@@ -4,8 +4,8 @@ use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use phase_tests::cable::{Cable, Passed};
-use phase_tests::netns::Host;
+use phase_tests::cable::Passed;
+use phase_tests::netns::{Host, Lan};
 use phase_tests::{deadline, libp2p};
 
 use super::super::responder::{ARCHITECTURE, CHANNEL, program};
@@ -14,6 +14,9 @@ use crate::Error;
 
 /// When nothing has passed for so long after a client's end, its connections are closed.
 const QUIET: Duration = Duration::from_millis(10);
+
+/// Octets of a frame before the IP header.
+const ETHERNET: u64 = 14;
 
 /// Who looks up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,13 +94,9 @@ impl Client {
     pub(super) fn look_up(self, set: &Set) -> Result<Lookup, Error> {
         let wanted = &set.wanted;
         let here = set.lan.host(0);
-        let cable = set.lan.cable().ok_or_else(|| Error::Unexpected {
-            what: "the hosts".to_owned(),
-            found: "they are not joined by a cable".to_owned(),
-        })?;
         let mut command = self.command(here, wanted);
         let expected = self.result(wanted);
-        let before = cable.passed();
+        let before = passed(&set.lan)?;
         let time = here.namespace.inside(|| {
             command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
             let start = deadline::now();
@@ -109,24 +108,57 @@ impl Client {
             child.wait()?;
             Ok(found.then_some(elapsed))
         })?;
-        let after = settled(cable, set.rtt);
+        let after = settled(set)?;
         let packets = after.packets - before.packets;
         let octets = after.octets - before.octets;
         Ok(Lookup { time, passed: Passed { packets, octets } })
     }
 }
 
-/// What has passed when nothing passes any more: `rtt` is the time there and back.
-fn settled(cable: &Cable, rtt: Duration) -> Passed {
+/// What has passed when nothing passes any more.
+fn settled(set: &Set) -> Result<Passed, Error> {
     // Under way, and at the ends.
-    let still = rtt + QUIET;
-    let mut last = cable.passed();
+    let still = set.rtt + QUIET;
+    let mut last = passed(&set.lan)?;
     loop {
         std::thread::sleep(still);
-        let now = cable.passed();
+        let now = passed(&set.lan)?;
         if now == last {
-            return now;
+            return Ok(now);
         }
         last = now;
+    }
+}
+
+/// What has passed between the hosts, as their cable counts it or else the interface of the first.
+fn passed(lan: &Lan) -> Result<Passed, Error> {
+    if let Some(cable) = lan.cable() {
+        return Ok(cable.passed());
+    }
+    let path = "/proc/thread-self/net/dev";
+    let text = lan.host(0).namespace.inside(|| std::fs::read_to_string(path))?;
+    counted(&text).ok_or_else(|| Error::Unexpected { what: path.to_owned(), found: text })
+}
+
+/// proc(5): octets and packets are the first two numbers received, and the first two of eight sent.
+fn counted(text: &str) -> Option<Passed> {
+    let of_interface = |line: &str| line.trim().strip_prefix(Host::INTERFACE)?.strip_prefix(':');
+    let numbers = text.lines().find_map(of_interface)?.split_whitespace();
+    let numbers = numbers.map(str::parse).collect::<Result<Vec<u64>, _>>().ok()?;
+    let packets = numbers.get(1)? + numbers.get(9)?;
+    let octets = numbers.first()? + numbers.get(8)? - packets * ETHERNET;
+    Some(Passed { packets, octets })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_directions_are_counted_from_the_ip_header_on() {
+        let text = "Inter-| Receive\n lo: 7 1 0 0 0 0 0 0 7 1 0 0 0 0 0 0\n  \
+                    eth0: 1014 1 0 0 0 0 0 0 228 2 0 0 0 0 0 0\n";
+        assert_eq!(counted(text), Some(Passed { packets: 3, octets: 1200 }));
+        assert_eq!(counted("lo: 7 1"), None);
     }
 }

@@ -35,6 +35,8 @@ pub(crate) struct Options {
 /// What is measured together.
 #[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
 enum Which {
+    /// At no distance.
+    Wire,
     /// At a distance that delays every frame, the handshake of TCP too.
     Cable,
     /// Through a relay that takes TCP at once and delays what is said.
@@ -50,6 +52,8 @@ const RUNS: usize = 100;
 
 /// Runs whose memory is looked at.
 const PEAKS: usize = 5;
+
+const WIRE: &[Scene] = &[Scene::new(1, 0, Way::Wire), Scene::new(8, 0, Way::Wire)];
 
 const CABLE: &[Scene] = &[
     Scene::new(1, 0, Way::Cable),
@@ -72,14 +76,15 @@ pub(super) fn run(options: &Options) -> Result<(), Error> {
     step("build rust-libp2p nodes and clients", || Ok(libp2p::install_fast()?))?;
     let build = ["build", "--locked", "--release", "-p", "phase-provider", "--bins"];
     command("build the programs for measuring", cargo(&build))?;
-    let all = [Which::Cable, Which::Relay, Which::Dead, Which::Memory];
+    let all = [Which::Wire, Which::Cable, Which::Relay, Which::Dead, Which::Memory];
     let wanted = |which: &Which| options.table.is_empty() || options.table.contains(which);
     for which in all.into_iter().filter(wanted) {
         let table = match which {
+            Which::Wire => lookups(options, wire(), WIRE)?,
             Which::Cable => lookups(options, cable(), CABLE)?,
             Which::Relay => lookups(options, relay(), RELAY)?,
             Which::Dead => lookups(options, dead(), DEAD)?,
-            Which::Memory => memory::measure(&CABLE[0], PEAKS)?,
+            Which::Memory => memory::measure(&WIRE[0], PEAKS)?,
         };
         finish(options, which, &table)?;
     }
@@ -103,12 +108,20 @@ fn times(title: &str, more: &str) -> Table {
     }
 }
 
+fn wire() -> Table {
+    times(
+        "Process start to record on one wire",
+        "There is no distance: the hosts are joined by a veth pair, so that what is measured is what client, node and \
+         kernel take. Packets and octets are those of a whole lookup until the connections are closed, both directions, \
+         from the IP header on; medians.",
+    )
+}
+
 fn cable() -> Table {
     times(
         "Process start to record from the DHT",
-        "The distance is a user-space cable that delays every frame, the handshake of TCP included; it adds about \
-         0.1 ms by itself. Packets and octets are those of a whole lookup until the connections are closed, both \
-         directions, from the IP header on; medians.",
+        "The distance is a user-space cable that delays every frame, the handshake of TCP included. It takes some time \
+         itself for each, which is what is seen most at 0 ms. Packets and octets as on the wire above.",
     )
 }
 

@@ -30,6 +30,8 @@ pub(super) enum Way {
     Cable,
     /// What is said on a connection is late.
     Relay,
+    /// Nothing is late: a veth pair, which the kernel carries alone.
+    Wire,
 }
 
 /// Who looks what up, and how far away.
@@ -69,6 +71,7 @@ impl Scene {
         let way = match self.way {
             Way::Cable => "",
             Way::Relay => " by a relay",
+            Way::Wire => " on one wire",
         };
         format!("look up among {} node(s), {} ms away{way}{dead}", self.nodes, self.rtt.as_millis())
     }
@@ -87,7 +90,11 @@ impl Scene {
 
     /// Starts the nodes, gives them the record, and lays the way to them.
     pub(super) fn set(&self) -> Result<Set, Error> {
-        let lan = Lan::apart()?;
+        let lan = match self.way {
+            Way::Cable | Way::Relay => Lan::apart()?,
+            Way::Wire => Lan::pair()?,
+        };
+        lan.introduce()?;
         let host = lan.host(1);
         let mut nodes: Vec<Node> = Vec::new();
         for number in 0..self.nodes {
@@ -106,7 +113,7 @@ impl Scene {
             })?;
         }
         let relay = match self.way {
-            Way::Cable => None,
+            Way::Cable | Way::Wire => None,
             Way::Relay => {
                 let here = &lan.host(0).namespace;
                 Some(Relay::start(here, nodes[0].socket(), self.rtt / 2)?)
