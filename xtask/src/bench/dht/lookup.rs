@@ -142,9 +142,10 @@ fn passed(lan: &Lan) -> Result<Passed, Error> {
 
 /// proc(5): octets and packets are the first two numbers received, and the first two of eight sent.
 fn counted(text: &str) -> Option<Passed> {
-    let of_interface = |line: &str| line.trim().strip_prefix(Host::INTERFACE)?.strip_prefix(':');
-    let numbers = text.lines().find_map(of_interface)?.split_whitespace();
-    let numbers = numbers.map(str::parse).collect::<Result<Vec<u64>, _>>().ok()?;
+    let mut lines = text.lines().map(|line| line.trim().split_once(':'));
+    let (_, numbers) = lines.find_map(|line| line.filter(|(name, _)| *name == Host::INTERFACE))?;
+    let numbers =
+        numbers.split_whitespace().map(str::parse).collect::<Result<Vec<u64>, _>>().ok()?;
     let packets = numbers.get(1)? + numbers.get(9)?;
     let octets = numbers.first()? + numbers.get(8)? - packets * ETHERNET;
     Some(Passed { packets, octets })
