@@ -35,7 +35,7 @@ const DHT_TIME: Duration = Duration::from_secs(15);
 /// with peers that say nothing.
 const CONNECTIONS: usize = 8;
 /// Places for connections that are free: a path that goes on to another peer finds one.
-const SPARE: usize = 3;
+const SPARE: usize = 2;
 
 /// Peers that one lookup keeps in mind.
 const LOOKUP_CANDIDATES: usize = 48;

@@ -29,7 +29,8 @@ impl<const RX: usize, const TX: usize, const A: usize> Slots<RX, TX, A> {
         let missing = missing.min(self.most.saturating_sub(self.places.len()));
         if missing > 0 {
             self.places.reserve_exact(missing);
-            self.places.extend((0..missing).map(|_| Slot::new()));
+            // A constant is copied to where it belongs; a value would be made on the stack, which grows by it for good.
+            self.places.extend((0..missing).map(|_| const { Slot::new() }));
         }
     }
 }
