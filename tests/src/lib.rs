@@ -17,6 +17,8 @@ pub mod message;
 pub mod netns;
 pub mod peers;
 pub mod process;
+pub mod relay;
+pub mod room;
 pub mod scripted;
 pub mod subject;
 pub mod wire_peer;

@@ -7,6 +7,7 @@
 
 use heapless::Vec;
 
+use super::courtesy::Hold;
 use super::error::{NoRoom, StreamError};
 use super::handler::{Handler, KadProtocol, Tag};
 use super::outgoing::Outgoing;
@@ -70,6 +71,8 @@ pub(super) struct Mux<const TX: usize, const A: usize> {
     /// What it is expected to speak.
     pub(super) prefer: Option<KadProtocol>,
     pub(super) probe: Probe,
+    /// Whether what is owed waits for company.
+    pub(super) hold: Hold,
     /// When a stream was opened or a request ended last.
     pub(super) active_at: Instant,
 }
@@ -88,6 +91,7 @@ impl<const TX: usize, const A: usize> Mux<TX, A> {
             spoken: None,
             prefer: None,
             probe: Probe::NotSent,
+            hold: Hold::Nothing,
             active_at: Instant::ZERO,
         }
     }
@@ -104,6 +108,7 @@ impl<const TX: usize, const A: usize> Mux<TX, A> {
         self.spoken = None;
         self.prefer = prefer;
         self.probe = Probe::NotSent;
+        self.hold = Hold::Nothing;
         self.active_at = now;
     }
 

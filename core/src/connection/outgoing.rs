@@ -96,7 +96,7 @@ impl<const TX: usize> Outgoing<TX> {
     }
 
     /// Whether octets wait to be encrypted.
-    const fn has_plain(&self) -> bool {
+    pub(super) const fn has_plain(&self) -> bool {
         self.end > self.head.saturating_add(FRAME_HEAD_LEN)
     }
 

@@ -181,6 +181,7 @@ impl DhtPeer {
             inbound: count,
             identifies: false,
             idle: std::time::Duration::from_secs(120),
+            prefer: None,
         };
         let slots = (0..count).map(|_| PeerSlot::new()).collect();
         let identity = Identity::new(&key(number), &seed(number));

@@ -160,6 +160,11 @@ pub struct Settings {
     pub identifies: bool,
     /// How long a connection is kept that carries nothing.
     pub idle: Duration,
+    /// The Kademlia that peers are taken to speak before any has shown what it speaks; [`Dial::prefer`] tells what
+    /// follows from it.
+    ///
+    /// [`Dial::prefer`]: connection::Dial::prefer
+    pub prefer: Option<KadProtocol>,
 }
 
 /// Connections to many peers, in slots that the caller gives; see the module.
@@ -204,7 +209,7 @@ where
             dials: Dials::new(),
             closing: Vec::new(),
             ephemerals: 0,
-            prefer: None,
+            prefer: settings.prefer,
             now,
             stats: Stats::default(),
         }

@@ -113,6 +113,12 @@ impl<const RX: usize, const TX: usize, const A: usize> Slot<RX, TX, A> {
         Self { link: None, connection: Connection::new() }
     }
 
+    /// Whether there is no connection in it.
+    #[must_use]
+    pub const fn is_vacant(&self) -> bool {
+        self.link.is_none()
+    }
+
     /// The connection, and what it tells to.
     pub(super) fn split<'a, O: Owner>(
         &'a mut self,
