@@ -26,6 +26,18 @@ pub fn run(options: &Options, console: Console) -> Exit {
         Ok(both) => both,
         Err(exit) => return exit,
     };
+    let work = discover(options, search, network.clone(), console);
+    on_network(options, &network, console, work)
+}
+
+/// Runs `work` to its end, gives the lease to the kernel where that is asked for, and gives back what was taken from the
+/// kernel, also when a signal ends it.
+pub(super) fn on_network(
+    options: &Options,
+    network: &Network,
+    console: Console,
+    work: impl Future<Output = Exit>,
+) -> Exit {
     let interrupts = match Interrupts::hold() {
         Ok(interrupts) => interrupts,
         Err(error) => {
@@ -34,8 +46,7 @@ pub fn run(options: &Options, console: Console) -> Exit {
             return console.failed(Step::Boot, Exit::Internal, text);
         }
     };
-    let run = select(discover(options, search, network.clone(), console), interrupts.wait());
-    let exit = match executor::run(run) {
+    let exit = match executor::run(select(work, interrupts.wait())) {
         Either::First(exit) => exit,
         Either::Second(signal) => {
             network.release();

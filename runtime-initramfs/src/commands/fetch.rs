@@ -8,12 +8,11 @@ use embassy_time::with_timeout;
 use phase_core::wire::record::{Arch, Channel, Version};
 use phase_core::wire::url::Url;
 
-use super::discover::{no_network, nobody, prepare};
+use super::discover::{no_network, nobody, on_network, prepare};
 use super::text::Object;
 use crate::acquire::{Acquire, Outcome, earliest_now};
 use crate::console::{Console, Step, print};
 use crate::discovery::{Discovery, Search};
-use crate::executor;
 use crate::exit::Exit;
 use crate::fetch::image::{Image, Item, Selection};
 use crate::fetch::output::Output;
@@ -51,10 +50,7 @@ pub fn run(options: &Options, console: Console) -> Exit {
         let text = "single-key mode: the provider's own key signs its manifests; release keys would be stronger";
         console.step(Step::Boot, format_args!("{text}"));
     }
-    let exit = executor::run(fetch(&options, search, &network, output, console));
-    let applied = exit != Exit::Success || !options.apply_lease || network.apply_leases(console);
-    network.release();
-    if applied { exit } else { Exit::Internal }
+    on_network(&options, &network, console, fetch(&options, search, &network, output, console))
 }
 
 /// The channel and architecture: what was said, else what the URL says, else the defaults.
