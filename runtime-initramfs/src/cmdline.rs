@@ -2,14 +2,18 @@
 //!
 //! Words are separated by white space; double quotes keep white space in a value, as the kernel has it
 //! (Documentation/admin-guide/kernel-parameters). A word that is given again replaces the earlier one,
-//! so that a boot loader can append; `trust`, `interface` and `fallback` collect instead. A word that is
-//! not known is an error: a mistyped `phase.trust=` must not boot without it.
+//! so that a boot loader can append; `trust`, `provider`, `bootstrap`, `interface`, `fallback` and `append` collect
+//! instead. A word that is not known is an error: a mistyped `phase.trust=` must not boot without it.
 //! Not here: words of other programs, reading /proc/cmdline, what the values lead to.
 
 use core::fmt;
 use core::time::Duration;
 
 use heapless::Vec;
+use phase_core::client::Carriers;
+use phase_core::identity::PeerId;
+use phase_core::wire::multiaddr::Address;
+use phase_core::wire::peer_id;
 use phase_core::wire::record::{Arch, Channel};
 use phase_core::wire::url::Url;
 
@@ -57,8 +61,14 @@ pub struct Options<'a> {
     pub channel: Option<Channel>,
     /// `phase.arch=`, an alias made canonical; the default is the machine's own.
     pub arch: Option<Arch>,
+    /// `phase.mode=`: where to look.
+    pub mode: Option<Carriers>,
+    /// `phase.bootstrap=`: nodes to enter the DHT by.
+    pub bootstraps: Vec<Address, VALUES_MAX, u8>,
     /// `phase.trust=`: peer ids, release keys, or paths of trust files.
     pub trust: Vec<&'a str, VALUES_MAX, u8>,
+    /// `phase.provider=`: peer ids of providers to trust, as `phase.trust=` but nothing else.
+    pub providers: Vec<PeerId, VALUES_MAX, u8>,
     /// `phase.insecure=1`: accept records without a signature.
     pub insecure: bool,
     /// `phase.manifest=`: take this manifest instead of discovering one.
@@ -73,6 +83,10 @@ pub struct Options<'a> {
     pub action: Action,
     /// `phase.on-failure=`.
     pub on_failure: OnFailure,
+    /// `phase.dtb=`: the name of the image's device tree to start with, or `none`; without it the one for this board.
+    pub device_tree: Option<&'a str>,
+    /// `phase.append=`: what follows the image's own command line, in order.
+    pub append: Vec<&'a str, VALUES_MAX, u8>,
 }
 
 /// Why a command line was refused.
@@ -119,7 +133,16 @@ impl<'a> Options<'a> {
         match word {
             "channel" => self.channel = Some(parsed(value, "channel", Channel::new)?),
             "arch" => self.arch = Some(parsed(value, "name of an architecture", Arch::canonical)?),
+            "mode" => self.mode = Some(mode(value)?),
+            "bootstrap" => {
+                let node = parsed(value, "address of a node of the DHT", str::parse)?;
+                push(&mut self.bootstraps, node)?;
+            }
             "trust" => push(&mut self.trust, filled(value)?)?,
+            "provider" => {
+                let decode = |text: &str| peer_id::decode_any_text(text.as_bytes());
+                push(&mut self.providers, parsed(value, "peer id (12D3KooW...)", decode)?)?;
+            }
             "insecure" => self.insecure = flag(value)?,
             "manifest" => self.manifest = Some(parsed(value, "URL of a manifest", Url::parse)?),
             "fallback" => {
@@ -130,6 +153,8 @@ impl<'a> Options<'a> {
             "timeout" => self.timeout = Some(seconds(value)?),
             "action" => self.action = action(value)?,
             "on-failure" => self.on_failure = on_failure(value)?,
+            "dtb" => self.device_tree = Some(filled(value)?),
+            "append" => push(&mut self.append, filled(value)?)?,
             _ => return Err(Problem::Unknown),
         }
         Ok(())
@@ -151,6 +176,13 @@ impl fmt::Display for Error<'_> {
 }
 
 impl core::error::Error for Error<'_> {}
+
+/// The last `phase.on-failure=` that can be followed, although other words may not be.
+#[must_use]
+pub fn on_failure_of(command_line: &str) -> OnFailure {
+    let values = words(command_line).filter_map(|word| word.strip_prefix("phase.on-failure="));
+    values.filter_map(|value| on_failure(unquoted(value)).ok()).last().unwrap_or_default()
+}
 
 /// The words of a command line; white space inside double quotes does not separate.
 fn words(line: &str) -> impl Iterator<Item = &str> {
@@ -192,7 +224,10 @@ fn flag(value: &str) -> Result<bool, Problem> {
 }
 
 /// Seconds with at most three digits after the point.
-fn seconds(value: &str) -> Result<Duration, Problem> {
+///
+/// # Errors
+/// When it is no such number, or out of range.
+pub(crate) fn seconds(value: &str) -> Result<Duration, Problem> {
     const KIND: Problem = Problem::NotA("number of seconds from 0.001 to 86400");
     let (whole, fraction) = filled(value)?.split_once('.').unwrap_or((value, "0"));
     let digits = |text: &str| !text.is_empty() && text.bytes().all(|octet| octet.is_ascii_digit());
@@ -204,6 +239,20 @@ fn seconds(value: &str) -> Result<Duration, Problem> {
     let millis = fraction.parse::<u64>().map_err(|_| KIND)?.checked_mul(*scale).ok_or(KIND)?;
     let duration = Duration::from_secs(whole.into()).saturating_add(Duration::from_millis(millis));
     if duration.is_zero() || duration > TIMEOUT_MAX { Err(KIND) } else { Ok(duration) }
+}
+
+/// Where to look, by its name.
+///
+/// # Errors
+/// When there is no such mode.
+pub(crate) fn mode(value: &str) -> Result<Carriers, Problem> {
+    match filled(value)? {
+        "auto" => Ok(Carriers::Auto),
+        "lan" => Ok(Carriers::Lan),
+        "wan" => Ok(Carriers::Wan),
+        "all" => Ok(Carriers::All),
+        _ => Err(Problem::NotA("choice of auto, lan, wan, all")),
+    }
 }
 
 fn action(value: &str) -> Result<Action, Problem> {
@@ -228,8 +277,6 @@ fn on_failure(value: &str) -> Result<OnFailure, Problem> {
 
 #[cfg(test)]
 mod tests {
-    use std::string::ToString;
-
     use super::*;
 
     const URL: &str = "http://10.0.0.1:8080/stable/arm64/manifest.json";
@@ -254,6 +301,24 @@ mod tests {
     }
 
     #[test]
+    fn where_to_look_and_whom_to_pin_are_read() {
+        const PEER: &str = "12D3KooWQK1wnefoLrcVHbbnf5tLzbopUd3K3bFAoJpA7YJgL5pV";
+        let line = std::format!(
+            "phase.mode=wan phase.provider={PEER} phase.bootstrap=/ip4/192.0.2.1/tcp/4001/p2p/{PEER} \
+             phase.bootstrap=/dns4/boot.example.org/tcp/4001"
+        );
+        let options = Options::parse(&line).unwrap();
+        assert_eq!(options.mode, Some(Carriers::Wan));
+        assert_eq!(options.providers[0].to_string(), PEER);
+        let shown: std::vec::Vec<_> = options.bootstraps.iter().map(ToString::to_string).collect();
+        assert_eq!(shown[0], std::format!("/ip4/192.0.2.1/tcp/4001/p2p/{PEER}"));
+        assert_eq!(shown[1], "/dns4/boot.example.org/tcp/4001");
+        assert!(matches!(problem("phase.mode=lanwan"), Problem::NotA(_)));
+        assert!(matches!(problem("phase.provider=http://10.0.0.1/"), Problem::NotA(_)));
+        assert!(matches!(problem("phase.bootstrap=10.0.0.1:4001"), Problem::NotA(_)));
+    }
+
+    #[test]
     fn an_empty_line_gives_the_defaults() {
         let options = Options::parse("quiet splash\n").unwrap();
         assert!(options.channel.is_none() && options.trust.is_empty() && !options.insecure);
@@ -275,6 +340,23 @@ mod tests {
         let options = Options::parse(line).unwrap();
         assert_eq!(options.channel.unwrap().as_str(), "testing");
         assert_eq!(options.trust, ["a", "b"]);
+    }
+
+    #[test]
+    fn what_is_appended_keeps_its_own_quotes_and_order() {
+        let line = "phase.append=\"console=ttyAMA0 quiet\" phase.append=dyndbg=\"file a +p\" phase.dtb=none";
+        let options = Options::parse(line).unwrap();
+        assert_eq!(options.device_tree, Some("none"));
+        assert_eq!(options.append, ["console=ttyAMA0 quiet", "dyndbg=\"file a +p\""]);
+        assert_eq!(problem("phase.append="), Problem::Empty);
+    }
+
+    #[test]
+    fn what_to_do_on_a_failure_is_found_beside_words_that_cannot_be_followed() {
+        assert_eq!(on_failure_of("phase.turst=x phase.on-failure=poweroff"), OnFailure::Poweroff);
+        let line = "phase.on-failure=shell phase.on-failure=dance x=\"phase.on-failure=reboot\"";
+        assert_eq!(on_failure_of(line), OnFailure::Shell);
+        assert_eq!(on_failure_of("quiet"), OnFailure::Retry);
     }
 
     #[test]

@@ -1,0 +1,206 @@
+//! Text of strangers made safe for a terminal, and JSON.
+//!
+//! What a record may contain is restricted when it is read; records that were refused, and names on the wire, are shown
+//! too, so that nothing is printed raw.
+
+use std::fmt::{self, Display, Write as _};
+use std::time::Duration;
+
+/// Displays text on one line: control characters, and characters that turn the direction of writing, as `\u{…}`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Escaped<'a>(pub(super) &'a str);
+
+impl Display for Escaped<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for c in self.0.chars() {
+            if is_unsafe(c) {
+                write!(f, "{}", c.escape_unicode())?;
+            } else {
+                f.write_char(c)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Control characters, line and paragraph separators, direction marks (Unicode UAX #9 §2) and the invisible characters
+/// that make two texts look alike.
+fn is_unsafe(c: char) -> bool {
+    c.is_control()
+        || matches!(c,
+            '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
+            | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+}
+
+/// A time in milliseconds, with the microseconds behind a point. Floating-point numbers would cost 15 KiB of code.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Millis(pub(super) Duration);
+
+impl Display for Millis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{:03}", self.0.as_millis(), self.0.subsec_micros() % 1000)
+    }
+}
+
+/// Tenths of something, with one digit behind a point.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Tenths(pub(super) u128);
+
+impl Tenths {
+    /// A time in seconds.
+    pub(super) const fn seconds(time: Duration) -> Self {
+        Self(time.as_millis() / 100)
+    }
+
+    /// So many in a time, a second.
+    pub(super) fn rate(count: u64, time: Duration) -> Self {
+        Self((u128::from(count) * 10_000).checked_div(time.as_millis()).unwrap_or(0))
+    }
+}
+
+impl Display for Tenths {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.0 / 10, self.0 % 10)
+    }
+}
+
+/// One JSON object on one line, member by member.
+#[derive(Debug, Default)]
+pub(super) struct Object {
+    text: String,
+}
+
+impl Object {
+    /// Adds a member with a string, or `null`.
+    pub(super) fn string(mut self, name: &str, value: Option<&str>) -> Self {
+        self.name(name);
+        match value {
+            None => self.text.push_str("null"),
+            Some(value) => quote(&mut self.text, value),
+        }
+        self
+    }
+
+    /// Adds a member with a number or a truth value, or `null`.
+    pub(super) fn plain(mut self, name: &str, value: Option<&dyn Display>) -> Self {
+        self.name(name);
+        // Writing to a `String` does not fail.
+        let _ = match value {
+            None => write!(self.text, "null"),
+            Some(value) => write!(self.text, "{value}"),
+        };
+        self
+    }
+
+    /// Adds a member with an array of strings.
+    pub(super) fn strings(self, name: &str, values: impl Iterator<Item = String>) -> Self {
+        self.array(name, values, |text, value| quote(text, &value))
+    }
+
+    /// Adds a member with an array of objects.
+    pub(super) fn objects(self, name: &str, values: impl Iterator<Item = Self>) -> Self {
+        self.array(name, values, |text, value| {
+            text.push_str(&value.text);
+            text.push('}');
+        })
+    }
+
+    /// The object with a line feed.
+    pub(super) fn line(mut self) -> String {
+        self.text.push_str("}\n");
+        self.text
+    }
+
+    fn array<T>(
+        mut self,
+        name: &str,
+        values: impl Iterator<Item = T>,
+        add: impl Fn(&mut String, T),
+    ) -> Self {
+        self.name(name);
+        self.text.push('[');
+        for (index, value) in values.enumerate() {
+            if index > 0 {
+                self.text.push(',');
+            }
+            add(&mut self.text, value);
+        }
+        self.text.push(']');
+        self
+    }
+
+    fn name(&mut self, name: &str) {
+        self.text.push(if self.text.is_empty() { '{' } else { ',' });
+        quote(&mut self.text, name);
+        self.text.push(':');
+    }
+}
+
+/// RFC 8259 §7; what is not safe for a terminal is escaped too.
+fn quote(text: &mut String, value: &str) {
+    text.push('"');
+    for c in value.chars() {
+        match c {
+            '"' | '\\' => {
+                text.push('\\');
+                text.push(c);
+            }
+            c if is_unsafe(c) => {
+                let mut units = [0; 2];
+                for unit in c.encode_utf16(&mut units) {
+                    // Writing to a `String` does not fail.
+                    let _ = write!(text, "\\u{unit:04x}");
+                }
+            }
+            c => text.push(c),
+        }
+    }
+    text.push('"');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_terminal_is_never_given_a_control_character() {
+        let text = "a\u{1b}[31mred\r\n\u{202e}gpj.exe";
+        assert_eq!(Escaped(text).to_string(), "a\\u{1b}[31mred\\u{d}\\u{a}\\u{202e}gpj.exe");
+        assert_eq!(Escaped("Büro \u{1f4bb}").to_string(), "Büro \u{1f4bb}");
+    }
+
+    #[test]
+    fn times_and_rates_are_cut_not_rounded() {
+        assert_eq!(Millis(Duration::from_micros(14_609)).to_string(), "14.609");
+        assert_eq!(Millis(Duration::from_micros(2_003_007)).to_string(), "2003.007");
+        assert_eq!(Tenths::seconds(Duration::from_millis(3_099)).to_string(), "3.0");
+        assert_eq!(Tenths::rate(17, Duration::from_millis(20_500)).to_string(), "0.8");
+        assert_eq!(Tenths::rate(17, Duration::ZERO).to_string(), "0.0");
+    }
+
+    #[test]
+    fn members_are_in_order_and_strings_are_escaped() {
+        let line = Object::default()
+            .string("url", Some("a\"\\\u{1b}\u{e0041}é"))
+            .string("name", None)
+            .plain("accepted", Some(&true))
+            .plain("rtt_ms", None)
+            .plain("elapsed_ms", Some(&Millis(Duration::from_micros(1_500))))
+            .line();
+        let expected = "{\"url\":\"a\\\"\\\\\\u001b\\udb40\\udc41é\",\"name\":null,\"accepted\":true,\
+                        \"rtt_ms\":null,\"elapsed_ms\":1.500}\n";
+        assert_eq!(line, expected);
+    }
+
+    #[test]
+    fn arrays_of_strings_and_objects_are_members() {
+        let files = ["a", "b"].map(|name| Object::default().string("name", Some(name)));
+        let line = Object::default()
+            .strings("keys", ["x\"".to_owned(), "y".to_owned()].into_iter())
+            .strings("none", std::iter::empty())
+            .objects("files", files.into_iter())
+            .line();
+        let expected = "{\"keys\":[\"x\\\"\",\"y\"],\"none\":[],\"files\":[{\"name\":\"a\"},{\"name\":\"b\"}]}\n";
+        assert_eq!(line, expected);
+    }
+}

@@ -1,0 +1,354 @@
+//! Finds providers, on the LAN and in the DHT: the client machine of the core on a driver, until it is time to stop.
+//! Not here: what is acceptable, and in which order (`phase_core::select`); fetching.
+
+mod resolver;
+
+use std::fmt;
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::Poll;
+use std::time::Duration;
+
+use embassy_futures::select::{Either, select};
+use embassy_time::{Instant as Moment, Timer};
+use phase_core::client::{CandidateId, Carriers, Client, Config, Event, HEAD_START, Mode};
+use phase_core::dht::finder::{Bootstrap, ClientSlot, Finder, Reach};
+use phase_core::limits::RX_FULL;
+use phase_core::rng::Seed;
+use phase_core::select::{Stale, TrustClass};
+use phase_core::wire::multiaddr::Address;
+use phase_core::wire::record::{Arch, Channel};
+use phase_core::wire::trust::{self, Trust};
+
+use self::resolver::{Resolved, Resolver};
+use crate::clock::{self, EPOCH, unix_time};
+use crate::console::Console;
+use crate::driver::Driver;
+use crate::network::Network;
+use crate::sys::random;
+
+/// How long a first acceptable advert waits for one that is trusted further.
+const BETTER_WITHIN: Duration = Duration::from_millis(100);
+
+/// How long to wait for an address when nothing is said.
+const NETWORK_TIME: Duration = Duration::from_secs(10);
+
+/// How long to look on the LAN when nothing is said: three questions on each link, the last after a second.
+const LAN_TIME: Duration = Duration::from_secs(3);
+
+/// How long to look in the DHT when nothing is said: names to resolve, and one search, which ends by itself.
+const DHT_TIME: Duration = Duration::from_secs(15);
+
+/// How often the kernel is asked for random numbers that it does not have yet.
+const SEED_AGAIN: Duration = Duration::from_millis(10);
+
+/// Connections at one time: each of a lookup's three paths has one, and one is for a provider itself.
+const CONNECTIONS: usize = 4;
+
+/// Peers that one lookup keeps in mind.
+const LOOKUP_CANDIDATES: usize = 32;
+
+/// What is looked for, and where.
+#[derive(Clone, Debug)]
+pub struct Search {
+    /// The channel.
+    pub channel: Channel,
+    /// The architecture, by its canonical name.
+    pub arch: Arch,
+    /// Whom to believe.
+    pub trust: Trust,
+    /// Also accept unsigned adverts and unnamed signers.
+    pub insecure: bool,
+    /// Where to look.
+    pub carriers: Carriers,
+    /// Nodes to enter the DHT by.
+    pub bootstraps: Vec<Address>,
+}
+
+/// The client for both carriers. One that looks on the LAN alone has no slot for a connection.
+type BothClient = Client<Finder<Box<[ClientSlot<RX_FULL>]>, RX_FULL, LOOKUP_CANDIDATES>>;
+
+/// A discovery under way.
+#[derive(Debug)]
+pub struct Discovery {
+    driver: Driver,
+    client: Box<BothClient>,
+    console: Console,
+    carriers: Carriers,
+    resolver: Resolver,
+    /// Bootstraps that lead nowhere, with the reason.
+    unresolved: Vec<(Address, resolver::Error)>,
+    /// Whether a search in the DHT is over and nobody new to begin with was found since.
+    searched: bool,
+    /// When each candidate was first told, by the console's clock.
+    found_at: Vec<(CandidateId, Duration)>,
+    /// The furthest that an advert can be trusted here.
+    best_class: TrustClass,
+    began: Moment,
+    /// When there was an address that leads beyond its link.
+    configured: Option<Moment>,
+}
+
+impl Discovery {
+    /// Begins to look, on every interface that is there or comes. Waits for nothing but random numbers, where keys for
+    /// the DHT are made of them.
+    pub async fn begin(search: Search, network: Network, console: Console) -> Self {
+        // With nobody to begin with there is no DHT to search.
+        let carriers = match search.carriers {
+            Carriers::Auto | Carriers::All if search.bootstraps.is_empty() => Carriers::Lan,
+            Carriers::Auto | Carriers::Lan | Carriers::Wan | Carriers::All => search.carriers,
+        };
+        let began = Moment::now();
+        let seed = seed(carriers != Carriers::Lan).await;
+        let best_class = match search.trust.mode() {
+            trust::Mode::Pinned => TrustClass::Pinned,
+            trust::Mode::ReleaseOnly | trust::Mode::Unpinned => TrustClass::SelfSigned,
+        };
+        let slots = if carriers == Carriers::Lan { 0 } else { CONNECTIONS };
+        let slots = std::iter::repeat_with(ClientSlot::default).take(slots).collect();
+        let (channel, arch) = (search.channel, search.arch);
+        let finder = Finder::new(clock::now(), &seed, slots, channel.clone(), arch.clone());
+        let clock = unix_time();
+        let config = Config {
+            trust: search.trust,
+            insecure: search.insecure,
+            // A machine without a clock would refuse what has long expired by a clock that began in 1970.
+            stale: if clock < EPOCH { Stale::Allow } else { Stale::Deny },
+            clock: Some(clock),
+            epoch: EPOCH,
+            mode: Mode::OneShot,
+            carriers,
+            // The stack is ours alone.
+            first_binder: true,
+            ..Config::new(seed, channel, arch)
+        };
+        let client = Box::new(Client::with_dht(clock::now(), config, finder));
+        let bootstraps = if carriers == Carriers::Lan { Vec::new() } else { search.bootstraps };
+        Self {
+            resolver: Resolver::new(network.clone(), bootstraps),
+            driver: Driver::new(network),
+            client,
+            console,
+            carriers,
+            unresolved: Vec::new(),
+            searched: false,
+            found_at: Vec::new(),
+            best_class,
+            began,
+            configured: None,
+        }
+    }
+
+    /// Runs until there is an acceptable advert, or with [`Carriers::All`] until both carriers are done, or until the
+    /// time is over. `limit`: the time that a user gave it.
+    ///
+    /// What is trusted less than it could be waits a moment for something better.
+    pub async fn run(&mut self, limit: Option<Duration>) {
+        while let Some(deadline) = self.deadline(limit) {
+            self.next_event(deadline).await;
+            if self.carriers != Carriers::All && self.client.best().is_some() {
+                break;
+            }
+        }
+        if self.carriers == Carriers::All || self.client.best().is_none() {
+            return;
+        }
+        let deadline = after(Moment::now(), BETTER_WITHIN);
+        while self.best_accepted() < Some(self.best_class) && Moment::now() < deadline {
+            self.next_event(deadline).await;
+        }
+    }
+
+    /// Goes on for so long, whatever is there already.
+    pub async fn collect(&mut self, time: Duration) {
+        let deadline = after(Moment::now(), time);
+        while Moment::now() < deadline {
+            self.next_event(deadline).await;
+        }
+    }
+
+    /// When to stop; none: now.
+    fn deadline(&self, limit: Option<Duration>) -> Option<Moment> {
+        let deadline = match (limit, self.configured) {
+            (Some(limit), _) => after(self.began, limit),
+            (None, None) => after(self.began, NETWORK_TIME),
+            (None, Some(configured)) => {
+                let least = if self.carriers == Carriers::Wan { Duration::ZERO } else { LAN_TIME };
+                let most = if self.has_searched() { least } else { DHT_TIME };
+                after(configured, most)
+            }
+        };
+        (Moment::now() < deadline).then_some(deadline)
+    }
+
+    /// Waits for the next thing that happens, until `deadline` at the latest.
+    async fn next_event(&mut self, deadline: Moment) {
+        let Self { driver, client, resolver, carriers, configured, .. } = self;
+        let network = driver.network().clone();
+        let is_configured = configured.is_some();
+        let head_start = if *carriers == Carriers::Auto { HEAD_START } else { Duration::ZERO };
+        let may_enter = configured.map(|at| after(at, head_start));
+        let happened = async {
+            let mut configuring = pin!(async {
+                if is_configured {
+                    std::future::pending::<()>().await;
+                }
+                network.wait_configured().await;
+            });
+            let mut event = pin!(driver.next_event(&mut **client));
+            poll_fn(|cx| {
+                if let Poll::Ready(event) = event.as_mut().poll(cx) {
+                    return Poll::Ready(Happened::Event(event));
+                }
+                if configuring.as_mut().poll(cx).is_ready() {
+                    return Poll::Ready(Happened::Configured);
+                }
+                match may_enter {
+                    // A search that begins without a network ends in vain.
+                    Some(at) if at <= Moment::now() => resolver
+                        .poll_next(cx)
+                        .map(|resolved| Happened::Resolved(Box::new(resolved))),
+                    Some(at) => {
+                        crate::executor::wake_at(at.as_micros(), cx.waker());
+                        Poll::Pending
+                    }
+                    None => Poll::Pending,
+                }
+            })
+            .await
+        };
+        match select(happened, Timer::at(deadline)).await {
+            Either::First(Happened::Event(event)) => self.note(event),
+            Either::First(Happened::Configured) => self.configured = Some(Moment::now()),
+            Either::First(Happened::Resolved(resolved)) => self.enter(*resolved),
+            Either::Second(()) => {}
+        }
+    }
+
+    fn note(&mut self, event: Event) {
+        self.searched |= event == Event::Searched;
+        if let Some(id) = event.candidate()
+            && !self.found_at.iter().any(|(known, _)| *known == id)
+        {
+            self.found_at.push((id, self.console.elapsed()));
+        }
+    }
+
+    /// Begins with the peer that a bootstrap was resolved to.
+    fn enter(&mut self, resolved: Resolved) {
+        let Resolved { address, sockets } = resolved;
+        self.unresolved.retain(|(before, _)| *before != address);
+        match sockets {
+            Ok(sockets) => {
+                let bootstrap = Bootstrap::new(&address.to_string(), sockets, address.peer);
+                // Those past the limit are not used; the report shows who is.
+                let _ = self.client.dht_mut().add_bootstrap(clock::now(), bootstrap);
+                self.searched = false;
+            }
+            Err(error) => self.unresolved.push((address, error)),
+        }
+    }
+
+    /// Whether the DHT has nothing under way that could bring something.
+    fn has_searched(&self) -> bool {
+        let nobody = self.client.dht().report().bootstraps().is_empty();
+        let is_settled = self.resolver.is_settled();
+        self.carriers == Carriers::Lan || (is_settled && (self.searched || nobody))
+    }
+
+    fn best_accepted(&self) -> Option<TrustClass> {
+        self.client.best()?.verdict().ok().map(|accepted| accepted.class)
+    }
+
+    /// The machine, with all candidates.
+    #[must_use]
+    pub fn client(&self) -> &BothClient {
+        &self.client
+    }
+
+    /// The machine, to tell it what was learnt of a candidate.
+    pub fn client_mut(&mut self) -> &mut BothClient {
+        &mut self.client
+    }
+
+    /// Where it looks: the LAN alone where there is nobody to begin with in the DHT.
+    #[must_use]
+    pub const fn carriers(&self) -> Carriers {
+        self.carriers
+    }
+
+    /// The driver, with the network.
+    #[must_use]
+    pub const fn driver(&self) -> &Driver {
+        &self.driver
+    }
+
+    /// How long it has looked.
+    #[must_use]
+    pub fn elapsed(&self) -> Duration {
+        Duration::from_micros(self.began.elapsed().as_micros())
+    }
+
+    /// What was done in the DHT and what came of it, a line for each step; empty where it was not searched.
+    #[must_use]
+    pub fn steps(&self) -> Vec<String> {
+        let unresolved = self.unresolved.iter();
+        let mut steps: Vec<String> =
+            unresolved.map(|(address, error)| format!("bootstrap {address}: {error}")).collect();
+        let report = self.client.dht().report();
+        if self.carriers != Carriers::Lan && !report.bootstraps().is_empty() {
+            steps.extend(report.to_string().lines().map(ToOwned::to_owned));
+        }
+        steps
+    }
+
+    /// Whether any node of the DHT was reached.
+    #[must_use]
+    pub fn was_anybody_reached(&self) -> bool {
+        let report = self.client.dht().report();
+        let reached =
+            |one: &Bootstrap| matches!(one.reach(), Reach::Reached(_) | Reach::Answered(_));
+        report.counts().answered > 0 || report.bootstraps().iter().any(reached)
+    }
+
+    /// When a candidate was first told, by the console's clock.
+    #[must_use]
+    pub fn found_at(&self, id: CandidateId) -> Option<Duration> {
+        self.found_at.iter().find(|(known, _)| *known == id).map(|(_, at)| *at)
+    }
+}
+
+/// What a discovery waits for.
+enum Happened {
+    Event(Event),
+    Configured,
+    Resolved(Box<Resolved>),
+}
+
+impl fmt::Debug for Happened {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Event(event) => event.fmt(f),
+            Self::Configured => f.write_str("Configured"),
+            Self::Resolved(resolved) => resolved.fmt(f),
+        }
+    }
+}
+
+fn after(moment: Moment, time: Duration) -> Moment {
+    let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+    Moment::from_micros(moment.as_micros().saturating_add(micros))
+}
+
+/// Entropy for a machine; `for_keys`: also for keys, for which it waits until the kernel has enough.
+async fn seed(for_keys: bool) -> Seed {
+    let mut seed = [0; 32];
+    if for_keys {
+        while random::try_fill(&mut seed).is_err() {
+            Timer::at(after(Moment::now(), SEED_AGAIN)).await;
+        }
+    } else {
+        random::fill_insecurely(&mut seed);
+    }
+    Seed(seed)
+}

@@ -1,0 +1,164 @@
+//! TCP connections over the stacks: which interface leads to an address, and a stream there.
+
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
+
+use embassy_net::tcp::{ConnectError as StackError, State, TcpSocket};
+use embassy_time::{Duration, Instant};
+use embedded_io_async::{ErrorType, Read, Write};
+
+use super::{Interface, Network};
+
+/// Connections of one interface at one time.
+pub(super) const CONNECTIONS: usize = 12;
+
+/// Octets that wait to be read: a long flight of segments.
+const RECEIVE: usize = 128 * 1024;
+
+/// Octets that wait to be sent.
+pub const SEND: usize = 16 * 1024;
+
+/// How long the other side may be silent while something is under way.
+const SILENCE_MAX: Duration = Duration::from_secs(10);
+
+/// Why no connection was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConnectError {
+    /// No interface leads there.
+    NoRoute,
+    /// The host refused.
+    Refused,
+    /// The host did not answer.
+    TimedOut,
+    /// There are too many connections.
+    TooMany,
+}
+
+impl std::fmt::Display for ConnectError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(match self {
+            Self::NoRoute => "no interface leads there",
+            Self::Refused => "connection refused",
+            Self::TimedOut => "no answer",
+            Self::TooMany => "too many connections at one time",
+        })
+    }
+}
+
+impl std::error::Error for ConnectError {}
+
+impl Network {
+    /// Connects to `remote`, by the interface whose link it is on, or else by the first one that leads beyond its link.
+    ///
+    /// # Errors
+    /// [`ConnectError`].
+    pub async fn connect(&self, remote: SocketAddr) -> Result<Stream, ConnectError> {
+        let interface = self.route(remote).ok_or(ConnectError::NoRoute)?;
+        let mut stream = Stream::take(interface).ok_or(ConnectError::TooMany)?;
+        let socket = stream.socket_mut();
+        socket.set_timeout(Some(SILENCE_MAX));
+        socket.set_keep_alive(None);
+        // What is given together is sent together, and at once.
+        socket.set_nagle_enabled(false);
+        let begun = Instant::now();
+        let connected = socket.connect(remote).await;
+        connected.map(|()| stream).map_err(|error| match error {
+            StackError::NoRoute | StackError::InvalidState => ConnectError::NoRoute,
+            StackError::TimedOut => ConnectError::TimedOut,
+            // The stack tells silence as a reset too.
+            StackError::ConnectionReset if begun.elapsed() >= SILENCE_MAX => ConnectError::TimedOut,
+            StackError::ConnectionReset => ConnectError::Refused,
+        })
+    }
+
+    /// The interface that leads to `remote`.
+    fn route(&self, remote: SocketAddr) -> Option<Rc<Interface>> {
+        let ip = remote.ip();
+        if let SocketAddr::V6(v6) = remote
+            && v6.ip().is_unicast_link_local()
+        {
+            let is_its = |one: &&Rc<Interface>| v6.scope_id() == 0 || one.index == v6.scope_id();
+            let interfaces = self.interfaces();
+            return interfaces.iter().filter(is_its).find(|one| is_on_link(one, ip)).cloned();
+        }
+        let ready = self.configured();
+        let on_link = ready.iter().find(|one| is_on_link(one, ip));
+        let beyond = || ready.iter().find(|one| one.has_gateway(ip.is_ipv4()));
+        on_link.or_else(beyond).cloned()
+    }
+}
+
+fn is_on_link(interface: &Interface, ip: IpAddr) -> bool {
+    interface.networks().iter().any(|network| network.contains(ip))
+}
+
+/// A connection. It is broken off when it is dropped, unless both sides have ended it.
+#[derive(Debug)]
+pub struct Stream {
+    /// There until it is dropped.
+    socket: Option<Socket>,
+    home: Rc<Interface>,
+}
+
+struct Socket(TcpSocket<'static>);
+
+impl std::fmt::Debug for Socket {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Socket").field(&self.0.state()).finish()
+    }
+}
+
+impl Stream {
+    /// A connection that is not in use.
+    fn take(home: Rc<Interface>) -> Option<Self> {
+        let rested = home.idle.borrow_mut().pop_front();
+        let socket = match rested {
+            Some(socket) => socket,
+            None if home.made.get() < CONNECTIONS => {
+                home.made.set(home.made.get() + 1);
+                TcpSocket::new(home.stack, vec![0; RECEIVE].leak(), vec![0; SEND].leak())
+            }
+            None => return None,
+        };
+        Some(Self { socket: Some(Socket(socket)), home })
+    }
+
+    /// The socket.
+    ///
+    /// # Panics
+    /// Never: it is there until the stream is dropped.
+    #[expect(clippy::unwrap_used, reason = "it is there until the stream is dropped")]
+    pub fn socket_mut(&mut self) -> &mut TcpSocket<'static> {
+        &mut self.socket.as_mut().unwrap().0
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        let Some(Socket(mut socket)) = self.socket.take() else { return };
+        if !matches!(socket.state(), State::Closed | State::TimeWait) {
+            socket.abort();
+        }
+        self.home.idle.borrow_mut().push_back(socket);
+    }
+}
+
+impl ErrorType for Stream {
+    type Error = embassy_net::tcp::Error;
+}
+
+impl Read for Stream {
+    async fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Self::Error> {
+        self.socket_mut().read(buffer).await
+    }
+}
+
+impl Write for Stream {
+    async fn write(&mut self, buffer: &[u8]) -> Result<usize, Self::Error> {
+        self.socket_mut().write(buffer).await
+    }
+
+    async fn flush(&mut self) -> Result<(), Self::Error> {
+        self.socket_mut().flush().await
+    }
+}
