@@ -2,7 +2,8 @@
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::net::{IpAddr, TcpListener, TcpStream};
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::thread;
 
@@ -27,7 +28,11 @@ impl Image {
     }
 
     fn with_leases(leases: &[&str]) -> Self {
-        let mut lab = Lab::new(&["10.77.0.1/24"]);
+        Self::at("10.77.0.1/24", leases)
+    }
+
+    fn at(address: &str, leases: &[&str]) -> Self {
+        let mut lab = Lab::new(&[address]);
         let kernel: Vec<u8> = (0..KERNEL_LEN as u32 / 4)
             .flat_map(|word| word.wrapping_mul(2_654_435_761).to_le_bytes())
             .collect();
@@ -39,7 +44,7 @@ impl Image {
         fs::write(directory.join("cmdline"), "console=ttyAMA0 quiet\n").unwrap();
         lab.start_dhcp(leases);
         lab.start_provider();
-        wait_until_published(&lab);
+        wait_until_published(&lab, address);
         Self { lab, kernel }
     }
 
@@ -54,12 +59,13 @@ impl Image {
 }
 
 /// A provider that is ready to serve may be hashing still.
-fn wait_until_published(lab: &Lab) {
+fn wait_until_published(lab: &Lab, address: &str) {
+    let address: IpAddr = address.split('/').next().unwrap().parse().unwrap();
     let request = b"GET /stable/arm64/manifest.json HTTP/1.0\r\n\r\n";
     deadline::until("the image to be published", GENEROUS, || {
         let mut answer = String::new();
         lab.host.inside(|| {
-            let mut stream = TcpStream::connect("10.77.0.1:8080")?;
+            let mut stream = TcpStream::connect((address, 8080))?;
             stream.write_all(request)?;
             stream.read_to_string(&mut answer)
         })?;
@@ -320,16 +326,60 @@ fn serve_dying(listener: &TcpListener, manifest: &[u8], kernel: &[u8]) {
 }
 
 #[test]
+fn an_interrupted_fetch_leaves_no_image_and_the_next_one_goes_on() {
+    let image = Image::new();
+    let (lab, output) = (&image.lab, image.output());
+    let (peer, directory) = (lab.peer_id(), output.to_str().unwrap());
+    let url = Lab::url();
+    let arguments = ["fetch", &url, "--trust", &peer, "--output", directory];
+    slow_down(lab);
+    let fetching = lab.start_command(&arguments);
+    deadline::until("some of the kernel", GENEROUS, || {
+        if !output.exists() {
+            return Ok(None);
+        }
+        let parts = files(&output).into_iter().filter(|name| name.ends_with(".part"));
+        let lens = parts.filter_map(|name| fs::metadata(output.join(name)).ok());
+        Ok(lens.map(|meta| meta.len()).any(|len| len > 500_000).then_some(()))
+    })
+    .unwrap();
+    let ended = fetching.terminate().unwrap();
+    assert_eq!(ended.status.signal(), Some(15), "{}", ended.stderr);
+    assert!(files(&output).iter().all(|name| name.starts_with('.')), "{:?}", files(&output));
+    lab.host.run("tc", &["qdisc", "del", "dev", "eth0", "root"]).unwrap();
+    let fetched = lab.run_command(&arguments);
+    assert_eq!(fetched.code(), 0, "{}", fetched.stderr);
+    assert!(fetched.stderr.contains("iB of it were here)"), "{}", fetched.stderr);
+    image.assert_whole();
+}
+
+#[test]
+fn an_image_comes_over_ipv6_too() {
+    let leases = ["--enable-ra", "--dhcp-range=fd77:0:0:1::,ra-only,64"];
+    let image = Image::at("fd77:0:0:1::1/64", &leases);
+    let (lab, output) = (&image.lab, image.output());
+    let (peer, directory) = (lab.peer_id(), output.to_str().unwrap());
+    let arguments = ["fetch", "--arch", "arm64", "--trust", &peer, "--output", directory];
+    let fetched = lab.run_command(&arguments);
+    assert_eq!(fetched.code(), 0, "{}", fetched.stderr);
+    let from = "from http://[fd77:0:0:1::1]:8080/stable/arm64/manifest.json";
+    assert!(fetched.stderr.contains(from), "{}", fetched.stderr);
+    image.assert_whole();
+}
+
+/// 16 Mbit/s from the host: the kernel takes three seconds.
+fn slow_down(lab: &Lab) {
+    let bucket = ["tbf", "rate", "16mbit", "burst", "32kb", "latency", "50ms"];
+    let arguments = [&["qdisc", "add", "dev", "eth0", "root"][..], &bucket].concat();
+    lab.host.run("tc", &arguments).unwrap();
+}
+
+#[test]
 fn a_cable_that_is_pulled_for_a_moment_ends_no_download() {
     let image = Image::new();
     let (lab, output) = (&image.lab, image.output());
     let (peer, directory) = (lab.peer_id(), output.to_str().unwrap());
-    // 16 Mbit/s: the kernel takes three seconds.
-    let slow = [
-        "qdisc", "add", "dev", "eth0", "root", "tbf", "rate", "16mbit", "burst", "32kb", "latency",
-        "50ms",
-    ];
-    lab.host.run("tc", &slow).unwrap();
+    slow_down(lab);
     let mut fetching =
         lab.start_command(&["fetch", &Lab::url(), "--trust", &peer, "--output", directory]);
     fetching.wait_for_line(Stream::Stderr, |line| line.contains("manifest: manifest ")).unwrap();
