@@ -8,10 +8,11 @@ use std::path::{Path, PathBuf};
 use std::thread;
 
 use phase_tests::deadline::{self, GENEROUS};
+use phase_tests::netns::Namespace;
 use phase_tests::process::Stream;
 use serde_json::Value;
 
-use crate::lab::{LEASES, Lab, only_line};
+use crate::lab::{LEASES, Lab, only_line, peer_id, provider};
 
 const KERNEL_LEN: usize = 6_000_000;
 const WHOLE: [&str; 5] = ["cmdline", "dtbs/arm/board.dtb", "initramfs", "kernel", "manifest.json"];
@@ -323,6 +324,49 @@ fn serve_dying(listener: &TcpListener, manifest: &[u8], kernel: &[u8]) {
         // A client that went away is told by what it says.
         let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(body));
     }
+}
+
+#[test]
+fn of_two_providers_the_one_that_can_be_reached_gives_the_image() {
+    let image = Image::new();
+    let host = Namespace::new("second").unwrap();
+    image.lab.segment.attach(&host, "eth0", &["10.77.0.2/24"]).unwrap();
+    let artifacts = image.lab.path("second/artifacts");
+    let directory = artifacts.join("stable/arm64");
+    fs::create_dir_all(&directory).unwrap();
+    fs::write(directory.join("vmlinuz"), b"of a later version").unwrap();
+    fs::write(directory.join("version"), "9999.1").unwrap();
+    let state = image.lab.path("second/state");
+    // It is the better one by its version, and nobody listens where it says.
+    let dead_end = "http://10.77.0.2:81";
+    let mut second =
+        provider(&host, &artifacts, &state, &["--no-dht", "--advertise-url", dead_end]);
+    let is_announced = |line: &str| line.contains("announced stable/arm64 on eth0 (IPv4)");
+    second.wait_for_line(Stream::Stderr, is_announced).unwrap();
+    let (first, second_peer) = (image.lab.peer_id(), peer_id(&state));
+    let output = image.output();
+    let arguments = [
+        "fetch",
+        "--arch",
+        "arm64",
+        "--trust",
+        &first,
+        "--trust",
+        &second_peer,
+        // Both are found before the first is tried.
+        "--mode",
+        "all",
+        "--timeout",
+        "2",
+        "--output",
+        output.to_str().unwrap(),
+    ];
+    let fetched = image.lab.run_command(&arguments);
+    assert_eq!(fetched.code(), 0, "{}", fetched.stderr);
+    let failed = "manifest: no manifest from http://10.77.0.2:81/stable/arm64/manifest.json: \
+                  cannot connect to 10.77.0.2:81: the connection was refused";
+    assert!(fetched.stderr.contains(failed), "{}", fetched.stderr);
+    image.assert_whole();
 }
 
 #[test]
