@@ -83,6 +83,8 @@ pub struct Options<'a> {
     pub action: Action,
     /// `phase.on-failure=`.
     pub on_failure: OnFailure,
+    /// `phase.dtb=`: the name of the image's device tree to start with, or `none`; without it the one for this board.
+    pub device_tree: Option<&'a str>,
     /// `phase.append=`: what follows the image's own command line, in order.
     pub append: Vec<&'a str, VALUES_MAX, u8>,
 }
@@ -151,6 +153,7 @@ impl<'a> Options<'a> {
             "timeout" => self.timeout = Some(seconds(value)?),
             "action" => self.action = action(value)?,
             "on-failure" => self.on_failure = on_failure(value)?,
+            "dtb" => self.device_tree = Some(filled(value)?),
             "append" => push(&mut self.append, filled(value)?)?,
             _ => return Err(Problem::Unknown),
         }
@@ -341,8 +344,9 @@ mod tests {
 
     #[test]
     fn what_is_appended_keeps_its_own_quotes_and_order() {
-        let line = "phase.append=\"console=ttyAMA0 quiet\" phase.append=dyndbg=\"file a +p\"";
+        let line = "phase.append=\"console=ttyAMA0 quiet\" phase.append=dyndbg=\"file a +p\" phase.dtb=none";
         let options = Options::parse(line).unwrap();
+        assert_eq!(options.device_tree, Some("none"));
         assert_eq!(options.append, ["console=ttyAMA0 quiet", "dyndbg=\"file a +p\""]);
         assert_eq!(problem("phase.append="), Problem::Empty);
     }

@@ -2,5 +2,6 @@
 //!
 //! Run by `cargo xtask test`, which brings the kernel, QEMU and the boot client.
 
+mod discovering;
 mod scene;
 mod tool;

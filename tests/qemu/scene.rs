@@ -1,12 +1,14 @@
 //! A machine to boot, the network it boots from, and what both share between scenarios.
 
 use std::fs;
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
+use phase_tests::cable::Cable;
 use phase_tests::initramfs::{Contents, USUAL_MODULES, build, gzip};
-use phase_tests::netns::{Host, Lan, Segment};
+use phase_tests::netns::{Host, Lan, Namespace, Segment};
 use phase_tests::process::Process;
 use phase_tests::qemu::lab::{Image, serve_leases};
 use phase_tests::qemu::{Kernel, Machine, Tap, boot_program, kernel_directory, second};
@@ -30,38 +32,105 @@ static TURNS: [Mutex<()>; 2] = [Mutex::new(()), Mutex::new(())];
 /// A switch with hosts on it, the first of which leases addresses.
 pub(crate) struct Scene {
     // The processes end before the network goes.
-    leases: Option<Process>,
-    pub(crate) lan: Lan,
+    _leases: Option<Process>,
+    network: Network,
     _turn: MutexGuard<'static, ()>,
+}
+
+enum Network {
+    Switched(Lan),
+    /// One host at the end of a cable, which ends in the switch.
+    ByCable {
+        host: Host,
+        segment: Segment,
+        cable: Cable,
+    },
 }
 
 impl Scene {
     /// `hosts` hosts on a switch; the first leases addresses.
     pub(crate) fn new(hosts: u8) -> Self {
-        let mut scene = Self::without_leases(hosts);
-        scene.leases = Some(serve_leases(scene.host(0), &[]).unwrap());
-        scene
+        let scene = Self::without_leases(hosts);
+        Self { _leases: Some(serve_leases(scene.host(0), &[]).unwrap()), ..scene }
     }
 
     /// The same without a server of leases.
     pub(crate) fn without_leases(hosts: u8) -> Self {
         let turn = turn();
-        Self { leases: None, lan: Lan::of(hosts).unwrap(), _turn: turn }
+        Self { _leases: None, network: Network::Switched(Lan::of(hosts).unwrap()), _turn: turn }
+    }
+
+    /// One host, which leases addresses, at the end of a cable.
+    pub(crate) fn by_cable() -> Self {
+        let turn = turn();
+        let (segment, far) = (Segment::new().unwrap(), Namespace::new("far").unwrap());
+        let cable = segment.attach_by_cable(&far, Host::INTERFACE).unwrap();
+        for address in ["10.77.0.1/24", "fd77::1/64"] {
+            far.add_address(Host::INTERFACE, address).unwrap();
+        }
+        far.set_up(Host::INTERFACE).unwrap();
+        let addresses = (Ipv4Addr::new(10, 77, 0, 1), "fd77::1".parse().unwrap());
+        let host = Host::of(far, addresses.0, addresses.1).unwrap();
+        let leases = serve_leases(&host, &[]).unwrap();
+        let network = Network::ByCable { host, segment, cable };
+        Self { _leases: Some(leases), network, _turn: turn }
     }
 
     pub(crate) fn host(&self, index: usize) -> &Host {
-        self.lan.host(index)
+        match &self.network {
+            Network::Switched(lan) => lan.host(index),
+            Network::ByCable { host, .. } => host,
+        }
     }
 
     pub(crate) fn segment(&self) -> &Segment {
-        self.lan.segment().unwrap()
+        match &self.network {
+            Network::Switched(lan) => lan.segment().unwrap(),
+            Network::ByCable { segment, .. } => segment,
+        }
+    }
+
+    /// The cable of [`Scene::by_cable`].
+    pub(crate) fn cable(&self) -> &Cable {
+        match &self.network {
+            Network::Switched(_) => panic!("this scene has no cable"),
+            Network::ByCable { cable, .. } => cable,
+        }
+    }
+
+    /// A card for a machine, plugged into the switch.
+    pub(crate) fn card(&self) -> Tap {
+        let card = Tap::on(self.segment()).unwrap();
+        match &self.network {
+            Network::Switched(_) => card,
+            // A cable carries what a wire would.
+            Network::ByCable { .. } => card.without_offloads(),
+        }
     }
 
     /// A machine on the switch whose first process is the boot client, with these words for it.
     pub(crate) fn machine(&self, words: &str) -> Machine {
         let parts = parts();
-        let card = Tap::on(self.segment()).unwrap();
-        Machine::new(&parts.kernel.image, &parts.initramfs).words(words).card(card)
+        Machine::new(&parts.kernel.image, &parts.initramfs).words(words).card(self.card())
+    }
+}
+
+/// A network behind a router, with one host.
+pub(crate) struct Beyond {
+    pub(crate) host: Host,
+    _segment: Segment,
+}
+
+impl Beyond {
+    /// Makes `router` one, with 10.78.0.0/24 behind it.
+    pub(crate) fn router(router: &Host) -> Self {
+        let (segment, far) = (Segment::new().unwrap(), Namespace::new("beyond").unwrap());
+        segment.attach(&router.namespace, "eth1", &["10.78.0.1/24"]).unwrap();
+        router.namespace.set_sysctl("ipv4/ip_forward", "1").unwrap();
+        segment.attach(&far, Host::INTERFACE, &["10.78.0.2/24", "fd78::2/64"]).unwrap();
+        far.ip(&["route", "add", "default", "via", "10.78.0.1"]).unwrap();
+        let host = Host::of(far, Ipv4Addr::new(10, 78, 0, 2), "fd78::2".parse().unwrap()).unwrap();
+        Self { host, _segment: segment }
     }
 }
 

@@ -1,7 +1,7 @@
 //! The boot client as a tool in somebody else's first file system.
 
 use phase_tests::qemu::lab::Provider;
-use phase_tests::qemu::{Machine, Tap, second};
+use phase_tests::qemu::{Machine, second};
 
 use crate::scene::{Scene, parts};
 
@@ -13,7 +13,7 @@ fn a_script_as_first_process_discovers_by_mdns() {
     provider.wait_until_announced().unwrap();
     let mut machine = Machine::new(&parts().kernel.image, &parts().image_initramfs)
         .words(&format!("phase.trust={}", provider.peer_id()))
-        .card(Tap::on(scene.segment()).unwrap())
+        .card(scene.card())
         .start()
         .unwrap();
     let result = machine.wait_for("\"accepted\":true").unwrap();

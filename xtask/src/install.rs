@@ -43,6 +43,7 @@ pub(crate) const FOR_TESTS: &[Tool] = &[
     program("tc", "iproute2"),
     program("mount", "mount"),
     program("unshare", "util-linux"),
+    program("dtc", "device-tree-compiler"),
     program("setpriv", "util-linux"),
     program("dnsmasq", "dnsmasq-base"),
     program("ethtool", "ethtool"),

@@ -2,18 +2,17 @@
 
 use std::fmt;
 
-use embassy_futures::select::{Either, select};
 use phase_core::client::Carriers;
 use phase_core::machine::Family;
 use phase_core::wire::trust;
 
+use super::networked;
 use super::report::Report;
 use super::text::{Escaped, Tenths};
 use crate::console::{Console, Step, print};
 use crate::discovery::{Discovery, Search};
 use crate::executor;
 use crate::exit::Exit;
-use crate::interrupt::Interrupts;
 use crate::network::{Error, Network};
 use crate::options::Options;
 use crate::trust::load;
@@ -27,39 +26,7 @@ pub fn run(options: &Options, console: Console) -> Exit {
         Err(exit) => return exit,
     };
     let work = discover(options, search, network.clone(), console);
-    on_network(options, &network, console, work)
-}
-
-/// Runs `work` to its end, gives the lease to the kernel where that is asked for, and gives back what was taken from the
-/// kernel, also when a signal ends it.
-pub(super) fn on_network(
-    options: &Options,
-    network: &Network,
-    console: Console,
-    work: impl Future<Output = Exit>,
-) -> Exit {
-    let interrupts = match Interrupts::hold() {
-        Ok(interrupts) => interrupts,
-        Err(error) => {
-            network.release();
-            let text = format_args!("cannot hold signals back: {error}");
-            return console.failed(Step::Boot, Exit::Internal, text);
-        }
-    };
-    let exit = match executor::run(select(work, interrupts.wait())) {
-        Either::First(exit) => exit,
-        Either::Second(signal) => {
-            network.release();
-            interrupts.end_by(signal);
-            return console.failed(Step::Boot, Exit::Internal, format_args!("ended by {signal}"));
-        }
-    };
-    if exit == Exit::Success && options.apply_lease && !network.apply_leases(console) {
-        network.release();
-        return Exit::Internal;
-    }
-    network.release();
-    exit
+    networked::run(options, &network, console, work)
 }
 
 /// Reads the trust files and opens the network.

@@ -8,9 +8,10 @@ use embassy_time::with_timeout;
 use phase_core::wire::record::{Arch, Channel, Version};
 use phase_core::wire::url::Url;
 
-use super::discover::{no_network, nobody, on_network, prepare};
+use super::discover::{no_network, nobody, prepare};
+use super::networked;
 use super::text::Object;
-use crate::acquire::{Acquire, Outcome, earliest_now};
+use crate::acquire::{Acquire, Choice, Outcome, earliest_now};
 use crate::console::{Console, Step, print};
 use crate::discovery::{Discovery, Search};
 use crate::exit::Exit;
@@ -29,12 +30,6 @@ const NETWORK_TIME: Duration = Duration::from_secs(10);
 pub fn run(options: &Options, console: Console) -> Exit {
     let options = which(options);
     let usage = |text: fmt::Arguments<'_>| console.failed(Step::Boot, Exit::Usage, text);
-    if options.trust.is_empty() && !options.insecure {
-        return usage(format_args!(
-            "nobody is trusted, so no image can be verified; give --trust PEER_ID (phase-provider key show prints it), \
-             --trust ed25519:KEY, or --trust FILE"
-        ));
-    }
     let Some(directory) = &options.output else {
         return usage(format_args!("fetch needs --output DIR"));
     };
@@ -42,19 +37,50 @@ pub fn run(options: &Options, console: Console) -> Exit {
         Ok(output) => output,
         Err(error) => return usage(format_args!("--output: {error}")),
     };
-    let (search, network) = match prepare(&options, console) {
+    let (search, network) = match trusting(&options, console) {
         Ok(both) => both,
         Err(exit) => return exit,
     };
-    if search.trust.is_single_key() && !options.insecure {
+    let work = fetch(&options, search, &network, output, console);
+    networked::run(&options, &network, console, work)
+}
+
+/// Opens the network for a command that needs somebody to trust.
+pub(super) fn trusting(options: &Options, console: Console) -> Result<(Search, Network), Exit> {
+    if options.trust.is_empty() && !options.insecure {
+        return Err(console.failed(
+            Step::Boot,
+            Exit::Usage,
+            format_args!(
+                "nobody is trusted, so no image can be verified; give --trust PEER_ID (phase-provider key show prints \
+                 it), --trust ed25519:KEY, or --trust FILE; at boot phase.trust=, or a file /etc/phase/trust"
+            ),
+        ));
+    }
+    prepare(options, console)
+}
+
+/// Says so where the provider's own key is all there is.
+pub(super) fn single_key(search: &Search, console: Console) {
+    if search.trust.is_single_key() && !search.insecure {
         let text = "single-key mode: the provider's own key signs its manifests; release keys would be stronger";
         console.step(Step::Boot, format_args!("{text}"));
     }
-    on_network(&options, &network, console, fetch(&options, search, &network, output, console))
+}
+
+/// What a search wants, for those who fetch.
+pub(super) fn request(search: &Search) -> Request {
+    Request {
+        channel: search.channel.clone(),
+        arch: search.arch.clone(),
+        trust: search.trust.clone(),
+        insecure: search.insecure,
+        now: earliest_now(&search.trust),
+    }
 }
 
 /// The channel and architecture: what was said, else what the URL says, else the defaults.
-fn which(options: &Options) -> Options {
+pub(super) fn which(options: &Options) -> Options {
     let mut options = options.clone();
     if let Some((channel, arch)) = options.manifest.as_ref().and_then(of_url) {
         if !options.said.channel {
@@ -93,49 +119,55 @@ async fn fetch(
     output: Output,
     console: Console,
 ) -> Exit {
+    single_key(&search, console);
     let directory = output.directory().to_owned();
-    let mut fallbacks: Vec<Url> = search.trust.fallbacks().cloned().collect();
-    fallbacks.extend(options.fallbacks.iter().cloned());
-    let request = Request {
-        channel: search.channel.clone(),
-        arch: search.arch.clone(),
-        trust: search.trust.clone(),
-        insecure: search.insecure,
-        now: earliest_now(&search.trust),
-    };
+    let request = request(&search);
     let selection = match options.selection.as_slice() {
         [] => &[Selection::All],
         selection => selection,
     };
     let mut fetch = Fetch::new(network, &request, console, Shelf::in_directory(output));
-    let acquire = Acquire::new(&mut fetch, network, console);
+    let choice: Choice<'_> = &|image| image.wanted(selection);
+    let (image, provider) =
+        match Box::pin(obtain(options, search, network, &mut fetch, choice, console)).await {
+            Ok(both) => both,
+            Err(exit) => return exit,
+        };
+    let items = image.wanted(selection);
+    if let Err(error) = fetch.shelf().commit(&image, &items) {
+        return failed(&error, console);
+    }
+    report(options, &image, &items, (&provider, &directory), console)
+}
+
+/// Gets an image onto the shelf, from the manifest that was named or from whoever is found; who gave it.
+pub(super) async fn obtain(
+    options: &Options,
+    search: Search,
+    network: &Network,
+    fetch: &mut Fetch<'_, Network>,
+    choice: Choice<'_>,
+    console: Console,
+) -> Result<(Box<Image>, Box<Provider>), Exit> {
+    let mut fallbacks: Vec<Url> = search.trust.fallbacks().cloned().collect();
+    fallbacks.extend(options.fallbacks.iter().cloned());
+    let acquire = Acquire::new(fetch, network, console);
     let outcome = if let Some(url) = &options.manifest {
-        if let Err(exit) = configured(options, network, console).await {
-            return exit;
-        }
-        acquire.from_urls(std::slice::from_ref(url), &|image| image.wanted(selection)).await
+        configured(options, network, console).await?;
+        acquire.from_urls(std::slice::from_ref(url), choice).await
     } else {
         let mut discovery = Discovery::begin(search, network.clone(), console).await;
         discovery.run(options.timeout).await;
-        match acquire
-            .from_discovery(&mut discovery, &fallbacks, &|image| image.wanted(selection))
-            .await
-        {
-            Outcome::Nobody => return nobody(options, &discovery, console),
+        match acquire.from_discovery(&mut discovery, &fallbacks, choice).await {
+            Outcome::Nobody => return Err(nobody(options, &discovery, console)),
             outcome @ (Outcome::Got { .. } | Outcome::Failed(_)) => outcome,
         }
     };
     match outcome {
-        Outcome::Got { image, provider } => {
-            let items = image.wanted(selection);
-            if let Err(error) = fetch.shelf().commit(&image, &items) {
-                return failed(&error, console);
-            }
-            report(options, &image, &items, (&provider, &directory), console)
-        }
-        Outcome::Failed(error) => failed(&error, console),
+        Outcome::Got { image, provider } => Ok((image, provider)),
+        Outcome::Failed(error) => Err(failed(&error, console)),
         // A manifest that was named was tried.
-        Outcome::Nobody => Exit::Internal,
+        Outcome::Nobody => Err(Exit::Internal),
     }
 }
 

@@ -59,7 +59,7 @@ impl fmt::Display for Error {
                 Escaped(path)
             ),
             Self::NoTree(name) => {
-                write!(f, "--dtb: the manifest has no device tree dtbs/{}", Escaped(name))
+                write!(f, "the manifest has no device tree dtbs/{}", Escaped(name))
             }
             Self::CommandLine(error) => error.fmt(f),
         }
@@ -134,7 +134,11 @@ fn verified(directory: &Path, options: &Options, console: Console) -> Result<kex
     };
     let image = Image::verify(document, None, &policy).map_err(Error::Manifest)?;
     console.step(Step::Verify, format_args!("{image}"));
-    let of = |item: &Item| read_verified(directory, &item.name, item.expected);
+    let mut of = |item: &Item| read_verified(directory, &item.name, item.expected);
+    let wanted = options.starting.device_tree.as_deref();
+    if let Some(wanted) = wanted.filter(|_| lacks_tree(&image, wanted)) {
+        return Err(Error::NoTree(wanted.to_owned()));
+    }
     let command_line = join(image.cmdline.as_deref(), &options.starting.append)?;
     let Some(kernel) = image.item("kernel") else {
         // A manifest without a kernel is not accepted.
@@ -142,34 +146,47 @@ fn verified(directory: &Path, options: &Options, console: Console) -> Result<kex
     };
     Ok(kexec::Image {
         kernel: of(kernel)?,
-        initramfs: image.item("initramfs").map(of).transpose()?,
-        device_tree: tree(&image, options.starting.device_tree.as_deref(), &of)?,
+        initramfs: image.item("initramfs").map(&mut of).transpose()?,
+        device_tree: tree(&image, wanted, &mut of)?,
         command_line,
     })
 }
 
-/// The device tree that was asked for, else the one that is for this board.
-fn tree(
+/// The device trees of an image that are looked at: the one that was asked for, else all where this machine has one to
+/// compare them with.
+pub(super) fn trees<'i>(image: &'i Image, wanted: Option<&str>) -> Vec<&'i Item> {
+    let wanted = match wanted {
+        Some(device_tree::NONE) => return Vec::new(),
+        None if device_tree::of_machine().is_none() => return Vec::new(),
+        Some(wanted) => Some(Name::Dtb(wanted).to_string()),
+        None => None,
+    };
+    let is_wanted = |item: &&Item| match &wanted {
+        Some(wanted) => item.name == *wanted,
+        None => item.name.starts_with("dtbs/"),
+    };
+    image.items.iter().filter(is_wanted).collect()
+}
+
+/// The one of them to hand over: that was asked for, else that is for this board. `of` brings it.
+pub(super) fn tree<E>(
     image: &Image,
     wanted: Option<&str>,
-    of: &dyn Fn(&Item) -> Result<Vec<u8>, Error>,
-) -> Result<Option<Vec<u8>>, Error> {
-    if let Some(wanted) = wanted {
-        if wanted == device_tree::NONE {
-            return Ok(None);
-        }
-        let name = Name::Dtb(wanted).to_string();
-        let item = image.item(&name).ok_or_else(|| Error::NoTree(wanted.to_owned()))?;
-        return of(item).map(Some);
-    }
-    let Some(machine) = device_tree::of_machine() else { return Ok(None) };
-    for item in image.items.iter().filter(|item| item.name.starts_with("dtbs/")) {
+    of: &mut dyn FnMut(&Item) -> Result<Vec<u8>, E>,
+) -> Result<Option<Vec<u8>>, E> {
+    let machine = device_tree::of_machine().unwrap_or_default();
+    for item in trees(image, wanted) {
         let tree = of(item)?;
-        if device_tree::is_for(&tree, &machine) {
+        if wanted.is_some() || device_tree::is_for(&tree, &machine) {
             return Ok(Some(tree));
         }
     }
     Ok(None)
+}
+
+/// Whether an image lacks the device tree that was asked for.
+pub(super) fn lacks_tree(image: &Image, wanted: Option<&str>) -> bool {
+    wanted.is_some_and(|wanted| wanted != device_tree::NONE) && trees(image, wanted).is_empty()
 }
 
 /// Files that the operator named.

@@ -12,8 +12,9 @@ use phase_core::wire::trust::Trust;
 use phase_core::wire::unix_time;
 use phase_core::wire::url::Url;
 
-use super::discover::{on_network, open_network};
+use super::discover::open_network;
 use super::fetch::{configured, failed};
+use super::networked;
 use super::text::{Escaped, Object};
 use crate::acquire::earliest_now;
 use crate::console::{Console, Step, print};
@@ -83,7 +84,7 @@ fn document(
             Err(error) => failed(&error, console),
         }
     };
-    let exit = on_network(options, &network, console, work);
+    let exit = networked::run(options, &network, console, work);
     if exit == Exit::Success { Ok((fetched, Some(url))) } else { Err(exit) }
 }
 

@@ -78,6 +78,8 @@ pub struct Driver {
     receive: Box<[u8]>,
     /// The socket that is looked at first, so that none is never looked at.
     turn: usize,
+    /// Whether connections were looked at last, not datagrams.
+    was_connections: bool,
     wake: Option<Wake>,
     counters: Counters,
 }
@@ -95,6 +97,7 @@ impl Driver {
             transmit: Box::new([0; TRANSMIT_MAX]),
             receive: vec![0; RECEIVE_MAX].into(),
             turn: 0,
+            was_connections: false,
             wake: None,
             counters: Counters::default(),
         }
@@ -157,10 +160,16 @@ impl Driver {
             machine.handle_input(now, Input::Timeout);
             return Poll::Ready(());
         }
-        if self.poll_datagram(machine, cx).is_ready()
-            || self.connections.poll(machine, &mut self.receive, cx).is_ready()
-        {
-            return Poll::Ready(());
+        for _ in 0..2 {
+            // Neither keeps the other from being looked at, however much there is.
+            self.was_connections = !self.was_connections;
+            let fed = match self.was_connections {
+                true => self.connections.poll(machine, &mut self.receive, cx),
+                false => self.poll_datagram(machine, cx),
+            };
+            if fed.is_ready() {
+                return fed;
+            }
         }
         if let Some(wake) = self.wake {
             executor::wake_at(wake.at.as_micros(), cx.waker());

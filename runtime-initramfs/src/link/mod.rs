@@ -72,7 +72,7 @@ pub struct Ethernet {
     socket: Rc<PacketSocket>,
     control: Rc<Control>,
     shared: Rc<Shared>,
-    name: String,
+    index: u32,
     address: [u8; 6],
     mtu: usize,
     receive: Box<[u8]>,
@@ -84,19 +84,19 @@ pub struct Ethernet {
 }
 
 impl Ethernet {
-    /// The driver of the interface `name`, with the Ethernet address `address` and packets of up to `mtu` octets.
+    /// The driver of the interface numbered `index`, with the Ethernet address `address` and packets of up to `mtu` octets.
     #[must_use]
     pub fn new(
         socket: Rc<PacketSocket>,
         control: Rc<Control>,
         shared: Rc<Shared>,
-        (name, address, mtu): (&str, [u8; 6], usize),
+        (index, address, mtu): (u32, [u8; 6], usize),
     ) -> Self {
         Self {
             socket,
             control,
             shared,
-            name: name.to_owned(),
+            index,
             address,
             mtu,
             receive: vec![0; RECEIVE_MAX].into(),
@@ -141,7 +141,7 @@ impl Ethernet {
     }
 
     fn look_at_carrier(&mut self, cx: &Context<'_>) {
-        let was_up = std::mem::replace(&mut self.is_up, self.control.has_carrier(&self.name));
+        let was_up = std::mem::replace(&mut self.is_up, self.control.has_carrier(self.index));
         if self.is_up && !was_up {
             // What could not be sent waits for it, and so does the stack's next timer.
             cx.waker().wake_by_ref();

@@ -107,7 +107,7 @@ impl Interface {
             Rc::clone(&socket),
             Rc::clone(control),
             Rc::clone(&shared),
-            (name, ethernet, usize::from(mtu)),
+            (facts.index, ethernet, usize::from(mtu)),
         );
         let mut seed = [0; 8];
         random::fill_insecurely(&mut seed);

@@ -20,9 +20,7 @@ impl Network {
     pub fn apply_leases(&self, console: Console) -> bool {
         let mut taken = true;
         let mut conf = String::new();
-        let mut ready = self.interfaces();
-        ready.sort_by_key(|one| one.configured_since());
-        for interface in ready {
+        for interface in self.configured() {
             let Some(lease) = interface.stack.config_v4() else { continue };
             let (name, address) = (&interface.name, lease.address.address());
             let given = self.give(name, address, lease.address.prefix_len(), lease.gateway);

@@ -173,6 +173,20 @@ impl Network {
         self.0.excluded.borrow().clone()
     }
 
+    /// The interfaces that have an address that leads beyond their link, in the order in which they got it.
+    #[must_use]
+    pub fn configured(&self) -> Vec<Rc<Interface>> {
+        let mut ordered: Vec<Rc<Interface>> = Vec::new();
+        for interface in self.0.interfaces.borrow().iter() {
+            let Some(since) = interface.configured_since() else { continue };
+            // There are few; a sort would be 4 KiB of code.
+            let is_later = |one: &Rc<Interface>| one.configured_since() > Some(since);
+            let at = ordered.iter().position(is_later).unwrap_or(ordered.len());
+            ordered.insert(at, Rc::clone(interface));
+        }
+        ordered
+    }
+
     /// Whether any interface has an address that leads beyond its link.
     #[must_use]
     pub fn is_configured(&self) -> bool {

@@ -62,9 +62,8 @@ impl Network {
             let _ = found.push(ip);
             return Ok(found);
         }
-        let mut ready = self.interfaces();
+        let mut ready = self.configured();
         ready.retain(|one| !one.servers().is_empty());
-        ready.sort_by_key(|one| one.configured_since());
         if ready.is_empty() {
             return Err(ResolveError::NoServer);
         }

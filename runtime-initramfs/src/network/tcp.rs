@@ -73,20 +73,18 @@ impl Network {
 
     /// The interface that leads to `remote`.
     fn route(&self, remote: SocketAddr) -> Option<Rc<Interface>> {
-        let interfaces = self.interfaces();
         let ip = remote.ip();
         if let SocketAddr::V6(v6) = remote
             && v6.ip().is_unicast_link_local()
         {
             let is_its = |one: &&Rc<Interface>| v6.scope_id() == 0 || one.index == v6.scope_id();
+            let interfaces = self.interfaces();
             return interfaces.iter().filter(is_its).find(|one| is_on_link(one, ip)).cloned();
         }
-        let mut ready: Vec<&Rc<Interface>> =
-            interfaces.iter().filter(|one| one.configured_since().is_some()).collect();
-        ready.sort_by_key(|one| one.configured_since());
+        let ready = self.configured();
         let on_link = ready.iter().find(|one| is_on_link(one, ip));
         let beyond = || ready.iter().find(|one| one.has_gateway(ip.is_ipv4()));
-        on_link.or_else(beyond).map(|one| Rc::clone(one))
+        on_link.or_else(beyond).cloned()
     }
 }
 

@@ -24,10 +24,16 @@ pub(super) struct Flag {
 }
 
 /// The commands that look for providers.
-const LOOKING: &[Command] = &[Command::Discover, Command::Fetch];
+const LOOKING: &[Command] = &[Command::Discover, Command::Fetch, Command::Boot];
 
 /// The commands that use the network.
-const NETWORKED: &[Command] = &[Command::Discover, Command::Fetch, Command::Verify];
+const NETWORKED: &[Command] = &[Command::Discover, Command::Fetch, Command::Verify, Command::Boot];
+
+/// The commands that print a result.
+const PRINTING: &[Command] = &[Command::Discover, Command::Fetch, Command::Verify];
+
+/// The commands that start an image.
+const STARTING: &[Command] = &[Command::Kexec, Command::Boot];
 
 /// Every command.
 const ALL: &[Command] = Command::ALL;
@@ -99,7 +105,7 @@ pub(super) const FLAGS: &[Flag] = &[
     Flag {
         name: "dtb",
         value: Some("NAME|FILE"),
-        of: &[Command::Kexec],
+        of: STARTING,
         help: &[
             "The device tree: with a directory its name in the manifest below dtbs/,",
             "or none; with --kernel a file. The default is the one of the manifest",
@@ -133,7 +139,7 @@ pub(super) const FLAGS: &[Flag] = &[
     Flag {
         name: "append",
         value: Some("TEXT"),
-        of: &[Command::Kexec],
+        of: STARTING,
         help: &["Add this to the command line; may be given more than once."],
         set: |options, value| {
             options.starting.append.push(filled(value)?);
@@ -143,7 +149,7 @@ pub(super) const FLAGS: &[Flag] = &[
     Flag {
         name: "load-only",
         value: None,
-        of: &[Command::Kexec],
+        of: STARTING,
         help: &["Load the image, and start nothing: kexec -e or systemctl kexec does."],
         set: |options, _| {
             options.starting.load_only = true;
@@ -260,7 +266,7 @@ pub(super) const FLAGS: &[Flag] = &[
     Flag {
         name: "apply-lease",
         value: None,
-        of: LOOKING,
+        of: &[Command::Discover, Command::Fetch],
         help: &[
             "In the end give address, routes and name servers to the kernel and to",
             "/etc/resolv.conf, so that other programs have a network.",
@@ -273,7 +279,7 @@ pub(super) const FLAGS: &[Flag] = &[
     Flag {
         name: "json",
         value: None,
-        of: NETWORKED,
+        of: PRINTING,
         help: &["Print results as JSON, one object a line."],
         set: |options, _| {
             options.printing.json = true;

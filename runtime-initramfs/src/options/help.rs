@@ -87,6 +87,22 @@ Starting:
   /proc/iomem.
 ";
 
+const BOOT_OUTPUT: &str = "
+Booting:
+  The kernel, the initramfs and the device trees are fetched into memory, verified
+  there, and started from there; --load-only, --append and --dtb are those of kexec.
+  As the first process of a machine, phase-boot mounts /proc, /sys, /dev, /run and
+  /tmp, loads the modules listed in /etc/phase/modules, and takes these words of
+  the kernel command line in place of flags:
+    phase.channel= phase.arch= phase.mode= phase.bootstrap= phase.trust=
+    phase.provider= phase.manifest= phase.fallback= phase.timeout= phase.interface=
+    phase.insecure=1 phase.append= phase.dtb=
+    phase.action=boot|discover|fetch|shell
+    phase.on-failure=retry|reboot|poweroff|shell
+  Without phase.trust= and phase.provider= it trusts whom /etc/phase/trust names.
+  phase.action=fetch leaves the image in /run/phase/image.
+";
+
 /// What `--version` prints.
 pub(super) fn version() -> String {
     concat!("phase-boot ", env!("CARGO_PKG_VERSION"), "\n").to_owned()
@@ -122,13 +138,14 @@ pub fn help(command: Option<Command>) -> String {
         Command::Fetch => FETCH_OUTPUT,
         Command::Verify => VERIFY_OUTPUT,
         Command::Kexec => KEXEC_OUTPUT,
+        Command::Boot => BOOT_OUTPUT,
     });
     text.push_str(match command {
         Command::Discover => "",
-        Command::Fetch | Command::Verify | Command::Kexec => TRUST,
+        Command::Fetch | Command::Verify | Command::Kexec | Command::Boot => TRUST,
     });
     text.push_str(match command {
-        Command::Discover | Command::Fetch | Command::Verify => NETWORK,
+        Command::Discover | Command::Fetch | Command::Verify | Command::Boot => NETWORK,
         Command::Kexec => "",
     });
     text.push_str(EXIT);
@@ -141,6 +158,7 @@ const fn about(command: Command) -> &'static str {
         Command::Fetch => "fetches an image into a directory, verified",
         Command::Verify => "verifies a manifest, and the files that it names",
         Command::Kexec => "starts an image that fetch left, after verifying it",
+        Command::Boot => "finds, fetches, verifies and starts an image, in memory",
     }
 }
 
@@ -149,6 +167,7 @@ const fn usage(command: Command) -> &'static str {
         Command::Discover => "phase-boot discover [FLAGS]",
         Command::Fetch => "phase-boot fetch [MANIFEST_URL] --output DIR [FLAGS]",
         Command::Verify => "phase-boot verify FILE|URL|- [--artifacts DIR] [FLAGS]",
+        Command::Boot => "phase-boot boot [MANIFEST_URL] --trust ... [FLAGS]",
         Command::Kexec => {
             "phase-boot kexec DIR --trust ... [FLAGS]\n       phase-boot kexec --kernel FILE --insecure [FLAGS]"
         }

@@ -37,11 +37,13 @@ pub enum Command {
     Verify,
     /// Start an image.
     Kexec,
+    /// All of it: find, fetch, verify, start.
+    Boot,
 }
 
 impl Command {
     /// Every command of this program.
-    pub const ALL: &[Self] = &[Self::Discover, Self::Fetch, Self::Verify, Self::Kexec];
+    pub const ALL: &[Self] = &[Self::Discover, Self::Fetch, Self::Verify, Self::Kexec, Self::Boot];
 
     /// Its name on the command line.
     #[must_use]
@@ -51,6 +53,7 @@ impl Command {
             Self::Fetch => "fetch",
             Self::Verify => "verify",
             Self::Kexec => "kexec",
+            Self::Boot => "boot",
         }
     }
 
@@ -248,7 +251,11 @@ impl Options {
             timeout: words.timeout,
             action: words.action,
             on_failure: words.on_failure,
-            starting: Starting { append: owned(&words.append), ..Starting::default() },
+            starting: Starting {
+                device_tree: words.device_tree.map(str::to_owned),
+                append: owned(&words.append),
+                ..Starting::default()
+            },
             ..Self::default()
         })
     }
@@ -262,7 +269,9 @@ impl Options {
         let mut parser = lexopt::Parser::from_iter(arguments);
         let called = parser.bin_name().unwrap_or_default();
         let called = called.rsplit('/').next().unwrap_or_default();
-        let mut command = called.strip_prefix("phase-").and_then(Command::of_name);
+        // The program's own name is no command.
+        let by_name = called.strip_prefix("phase-").and_then(Command::of_name);
+        let mut command = by_name.filter(|command| *command != Command::Boot);
         let mut options = Self::default();
         while let Some(argument) = parser.next()? {
             let flag = match argument {
@@ -311,14 +320,14 @@ impl Options {
                 Err(Error::Needs(command, "a FILE, a URL, or -"))
             }
             Command::Kexec => self.check_starting(),
-            Command::Discover | Command::Fetch | Command::Verify => Ok(()),
+            Command::Discover | Command::Fetch | Command::Verify | Command::Boot => Ok(()),
         }
     }
 
     /// Takes an argument that is no flag.
     fn take_argument(&mut self, command: Command, value: String) -> Result<(), Error> {
         match command {
-            Command::Fetch if self.manifest.is_none() => match Url::parse(&value) {
+            Command::Fetch | Command::Boot if self.manifest.is_none() => match Url::parse(&value) {
                 Ok(url) => self.manifest = Some(url),
                 Err(error) => {
                     let problem = format!(
@@ -332,7 +341,11 @@ impl Options {
             Command::Kexec if self.starting.directory.is_none() => {
                 self.starting.directory = Some(value);
             }
-            Command::Discover | Command::Fetch | Command::Verify | Command::Kexec => {
+            Command::Discover
+            | Command::Fetch
+            | Command::Verify
+            | Command::Kexec
+            | Command::Boot => {
                 return Err(Error::Unexpected(command, value));
             }
         }

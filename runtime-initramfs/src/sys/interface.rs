@@ -1,4 +1,4 @@
-//! Interfaces by their names: carrier, state, and what the kernel is given of a lease (netdevice(7), route in
+//! Single interfaces: carrier, state, and what the kernel is given of a lease (netdevice(7), route in
 //! `linux/route.h`, `ETHTOOL_GLINK` in `linux/ethtool.h`).
 
 use std::ffi::c_char;
@@ -32,19 +32,19 @@ impl Control {
         Ok(Self { fd: unsafe { OwnedFd::from_raw_fd(fd) } })
     }
 
-    /// Whether an interface has a carrier; not, when it is down or gone.
+    /// Whether the interface numbered `index` has a carrier; not, when it is down or gone. Its name may have changed, or
+    /// may be another's by now.
     #[must_use]
-    pub fn has_carrier(&self, name: &str) -> bool {
+    pub fn has_carrier(&self, index: u32) -> bool {
+        let Ok(mut request) = self.named_by(index) else { return false };
         let mut value: [u32; 2] = [ETHTOOL_GLINK, 0];
-        let mut request = ifreq(name);
         request.ifr_ifru.ifru_data = value.as_mut_ptr().cast();
         // SAFETY: the request and the value that it points to live through the call; the value has the two fields of
         // `struct ethtool_value`.
-        let asked = unsafe { self.ioctl(libc::SIOCETHTOOL, (&raw mut request).cast()) };
-        match asked {
+        match unsafe { self.ioctl(libc::SIOCETHTOOL, (&raw mut request).cast()) } {
             Ok(()) => value[1] != 0,
             // Drivers without it: the flag.
-            Err(_) => self.flags(name).is_ok_and(|flags| flags & libc::IFF_RUNNING != 0),
+            Err(_) => self.flags(request).is_ok_and(|flags| flags & libc::IFF_RUNNING != 0),
         }
     }
 
@@ -53,7 +53,7 @@ impl Control {
     /// # Errors
     /// [`io::ErrorKind::PermissionDenied`] without `CAP_NET_ADMIN`, or what the driver says.
     pub fn set_up(&self, name: &str) -> io::Result<()> {
-        let flags = self.flags(name)? | libc::IFF_UP;
+        let flags = self.flags(ifreq(name))? | libc::IFF_UP;
         let mut request = ifreq(name);
         request.ifr_ifru.ifru_flags = flags as libc::c_short;
         // SAFETY: the request lives through the call.
@@ -95,8 +95,18 @@ impl Control {
         }
     }
 
-    fn flags(&self, name: &str) -> io::Result<libc::c_int> {
-        let mut request = ifreq(name);
+    /// A request that has the name of the interface numbered `index`.
+    fn named_by(&self, index: u32) -> io::Result<libc::ifreq> {
+        let mut request = ifreq("");
+        request.ifr_ifru.ifru_ifindex =
+            libc::c_int::try_from(index).map_err(|_| io::ErrorKind::InvalidInput)?;
+        // SAFETY: the request lives through the call.
+        unsafe { self.ioctl(libc::SIOCGIFNAME, (&raw mut request).cast()) }?;
+        Ok(request)
+    }
+
+    /// `request`: has the name of the interface.
+    fn flags(&self, mut request: libc::ifreq) -> io::Result<libc::c_int> {
         // SAFETY: the request lives through the call.
         unsafe { self.ioctl(libc::SIOCGIFFLAGS, (&raw mut request).cast()) }?;
         // SAFETY: the call has filled this member.
@@ -142,8 +152,10 @@ mod tests {
     #[test]
     fn loopback_has_a_carrier_and_an_interface_that_is_not_there_has_none() {
         let control = Control::open().unwrap();
-        assert!(control.has_carrier("lo"));
-        assert!(!control.has_carrier("nosuchinterface"));
+        let lo =
+            crate::sys::netlink::list().unwrap().iter().find(|f| f.name == "lo").unwrap().index;
+        assert!(control.has_carrier(lo));
+        assert!(!control.has_carrier(u32::MAX / 3));
         assert!(control.set_up("nosuchinterface").is_err());
     }
 }

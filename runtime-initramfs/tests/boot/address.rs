@@ -1,4 +1,4 @@
-//! `--apply-lease`: the kernel has a network when the run is over.
+//! Leases: they are renewed while a run lasts, and with `--apply-lease` the kernel has them when it is over.
 
 use std::fs;
 use std::path::Path;
@@ -6,7 +6,21 @@ use std::path::Path;
 use phase_tests::deadline::GENEROUS;
 use phase_tests::process::Process;
 
-use crate::lab::{HOST, Lab, PROGRAM, discover};
+use crate::lab::{HOST, LEASES, Lab, PROGRAM, discover};
+
+#[test]
+fn a_lease_is_renewed_in_time() {
+    let mut lab = Lab::new(&["10.77.0.1/24"]);
+    // Half of the shortest lease that this server gives is a minute; option 58 asks for it sooner.
+    lab.start_dhcp(&[LEASES[0], "--dhcp-option-force=58,3s", "--dhcp-option-force=59,6s"]);
+    let waited = lab.run(&["--timeout", "8"]);
+    assert_eq!(waited.code(), 3, "{}", waited.stderr);
+    let said = lab.server_said();
+    let count = |what: &str| said.lines().filter(|line| line.contains(what)).count();
+    // More than one that was asked for from the beginning.
+    assert!(count("DHCPACK") > count("DHCPDISCOVER"), "{said}");
+    assert_eq!(waited.stderr.matches("dhcp: eth0 has ").count(), 1, "{}", waited.stderr);
+}
 
 #[test]
 fn the_kernel_has_address_route_and_name_server_of_the_lease() {

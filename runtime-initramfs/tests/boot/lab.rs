@@ -70,6 +70,11 @@ impl Lab {
         self.servers.push(provider);
     }
 
+    /// What the server that was started first has said.
+    pub(crate) fn server_said(&self) -> String {
+        self.servers[0].output(Stream::Stderr)
+    }
+
     /// The peer id of the provider.
     pub(crate) fn peer_id(&self) -> String {
         peer_id(&self.path("state"))

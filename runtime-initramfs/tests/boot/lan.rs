@@ -133,14 +133,41 @@ fn a_link_that_comes_later_is_waited_for() {
 
 #[test]
 fn an_interface_that_comes_later_is_used() {
-    let mut lab = Lab::with_everything();
+    let lab = Lab::with_everything();
     lab.client.ip(&["link", "del", "dev", "eth0"]).unwrap();
     let mut waiting = lab.start(&["--json", "--timeout", "20"]);
     // Nothing tells that it watches; whether the interface comes before or behind that, it is used.
     lab.segment.attach(&lab.client, "late0", &[]).unwrap();
     waiting.wait_for_line(Stream::Stderr, |line| line.contains("dhcp: late0 has ")).unwrap();
     assert_found(waiting);
-    lab.client = Namespace::new("boot").unwrap();
+}
+
+#[test]
+fn an_interface_that_is_unplugged_and_plugged_in_again_is_used_again() {
+    let mut lab = Lab::new(&["10.77.0.1/24"]);
+    lab.start_dhcp(LEASES);
+    let mut waiting = lab.start(&["--json", "--timeout", "30"]);
+    let mut wait_for = |text: &str| {
+        waiting.wait_for_line(Stream::Stderr, |line| line.contains(text)).unwrap();
+    };
+    wait_for("dhcp: eth0 has 10.77.0.");
+    lab.client.ip(&["link", "del", "dev", "eth0"]).unwrap();
+    wait_for("link: eth0 has no carrier");
+    lab.segment.attach(&lab.client, "eth0", &[]).unwrap();
+    wait_for("link: eth0 is up");
+    wait_for("dhcp: eth0 has 10.77.0.");
+    lab.start_provider();
+    assert_found(waiting);
+}
+
+#[test]
+fn an_interface_of_its_own_beside_the_kernels_will_do() {
+    let lab = Lab::with_everything();
+    lab.client.add_address("eth0", "10.77.0.2/24").unwrap();
+    let own = ["link", "add", "link", "eth0", "name", "boot0", "type", "macvlan", "mode", "bridge"];
+    lab.client.ip(&own).unwrap();
+    let found = lab.run(&["--quiet"]);
+    assert_eq!((found.code(), found.stdout.trim()), (0, Lab::url().as_str()), "{}", found.stderr);
 }
 
 #[test]

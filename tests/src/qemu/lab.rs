@@ -44,6 +44,59 @@ pub struct Provider<'lan> {
     directory: TempDir,
 }
 
+/// A node of the DHT that has nothing to publish, for others to enter by.
+#[derive(Debug)]
+pub struct Entrance {
+    _process: Process,
+    address: String,
+    _directory: TempDir,
+}
+
+/// The port of an entrance to the DHT.
+const ENTRANCE_PORT: u16 = 4000;
+
+impl Entrance {
+    /// Starts one on this host.
+    ///
+    /// # Errors
+    /// What starting it said.
+    pub fn start(host: &Host) -> Result<Self, Error> {
+        let directory = TempDir::new().map_err(|e| Error::os("make a directory for a node", e))?;
+        let (artifacts, state) =
+            (directory.path().join("artifacts"), directory.path().join("state"));
+        fs::create_dir(&artifacts).map_err(|e| Error::os("make an empty directory", e))?;
+        let peer_id = generate_key(&state)?;
+        let address = format!("/ip4/{}/tcp/{ENTRANCE_PORT}", host.ipv4);
+        let mut serve = host.namespace.command(binary("phase-provider")?);
+        serve.args(["serve", "--no-mdns", "--listen", "127.0.0.1:8090", "--dht-listen", &address]);
+        serve.arg("--artifacts").arg(&artifacts).arg("--state-dir").arg(&state);
+        let process = Process::spawn(serve)?;
+        let remote = (host.ipv4, ENTRANCE_PORT);
+        deadline::until("an entrance to the DHT", GENEROUS, || {
+            Ok(host.namespace.inside(|| TcpStream::connect(remote)).ok().map(drop))
+        })?;
+        let address = format!("{address}/p2p/{peer_id}");
+        Ok(Self { _process: process, address, _directory: directory })
+    }
+
+    /// Where it is and who it is, as options and words of the kernel command line have it.
+    #[must_use]
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+}
+
+/// Makes a key; gives its peer id.
+fn generate_key(state: &Path) -> Result<String, Error> {
+    let key = |action: &str| {
+        let mut command = Command::new(binary("phase-provider")?);
+        command.args(["key", action, "--state-dir"]).arg(state);
+        run(command)
+    };
+    key("generate")?;
+    Ok(key("show")?.trim().to_owned())
+}
+
 /// Leases addresses from 10.77.0.100 on, by dnsmasq on this host; `more`: further options of it.
 ///
 /// # Errors
@@ -93,13 +146,7 @@ impl<'lan> Provider<'lan> {
         let (artifacts, state) =
             (directory.path().join("artifacts"), directory.path().join("state"));
         let program = binary("phase-provider")?;
-        let key = |action: &str| {
-            let mut command = Command::new(&program);
-            command.args(["key", action, "--state-dir"]).arg(&state);
-            run(command)
-        };
-        key("generate")?;
-        let peer_id = key("show")?.trim().to_owned();
+        let peer_id = generate_key(&state)?;
         image.put_into(&artifacts, &peer_id)?;
         let mut serve = host.namespace.command(&program);
         serve.args(["serve", "--name", name, "--listen", &format!("0.0.0.0:{PORT}")]);
