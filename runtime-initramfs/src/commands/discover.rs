@@ -40,7 +40,7 @@ pub fn run(options: &Options, console: Console) -> Exit {
         Either::Second(signal) => {
             network.release();
             interrupts.end_by(signal);
-            return console.failed(Step::Boot, Exit::Internal, format_args!("interrupted"));
+            return console.failed(Step::Boot, Exit::Internal, format_args!("ended by {signal}"));
         }
     };
     if exit == Exit::Success && options.apply_lease && !network.apply_leases(console) {
