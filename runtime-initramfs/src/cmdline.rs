@@ -2,8 +2,8 @@
 //!
 //! Words are separated by white space; double quotes keep white space in a value, as the kernel has it
 //! (Documentation/admin-guide/kernel-parameters). A word that is given again replaces the earlier one,
-//! so that a boot loader can append; `trust`, `provider`, `bootstrap`, `interface` and `fallback` collect instead. A word
-//! that is not known is an error: a mistyped `phase.trust=` must not boot without it.
+//! so that a boot loader can append; `trust`, `provider`, `bootstrap`, `interface`, `fallback` and `append` collect
+//! instead. A word that is not known is an error: a mistyped `phase.trust=` must not boot without it.
 //! Not here: words of other programs, reading /proc/cmdline, what the values lead to.
 
 use core::fmt;
@@ -83,6 +83,10 @@ pub struct Options<'a> {
     pub action: Action,
     /// `phase.on-failure=`.
     pub on_failure: OnFailure,
+    /// `phase.dtb=`: the name of the image's device tree to start with, or `none`; without it the one for this board.
+    pub device_tree: Option<&'a str>,
+    /// `phase.append=`: what follows the image's own command line, in order.
+    pub append: Vec<&'a str, VALUES_MAX, u8>,
 }
 
 /// Why a command line was refused.
@@ -149,6 +153,8 @@ impl<'a> Options<'a> {
             "timeout" => self.timeout = Some(seconds(value)?),
             "action" => self.action = action(value)?,
             "on-failure" => self.on_failure = on_failure(value)?,
+            "dtb" => self.device_tree = Some(filled(value)?),
+            "append" => push(&mut self.append, filled(value)?)?,
             _ => return Err(Problem::Unknown),
         }
         Ok(())
@@ -170,6 +176,13 @@ impl fmt::Display for Error<'_> {
 }
 
 impl core::error::Error for Error<'_> {}
+
+/// The last `phase.on-failure=` that can be followed, although other words may not be.
+#[must_use]
+pub fn on_failure_of(command_line: &str) -> OnFailure {
+    let values = words(command_line).filter_map(|word| word.strip_prefix("phase.on-failure="));
+    values.filter_map(|value| on_failure(unquoted(value)).ok()).last().unwrap_or_default()
+}
 
 /// The words of a command line; white space inside double quotes does not separate.
 fn words(line: &str) -> impl Iterator<Item = &str> {
@@ -327,6 +340,23 @@ mod tests {
         let options = Options::parse(line).unwrap();
         assert_eq!(options.channel.unwrap().as_str(), "testing");
         assert_eq!(options.trust, ["a", "b"]);
+    }
+
+    #[test]
+    fn what_is_appended_keeps_its_own_quotes_and_order() {
+        let line = "phase.append=\"console=ttyAMA0 quiet\" phase.append=dyndbg=\"file a +p\" phase.dtb=none";
+        let options = Options::parse(line).unwrap();
+        assert_eq!(options.device_tree, Some("none"));
+        assert_eq!(options.append, ["console=ttyAMA0 quiet", "dyndbg=\"file a +p\""]);
+        assert_eq!(problem("phase.append="), Problem::Empty);
+    }
+
+    #[test]
+    fn what_to_do_on_a_failure_is_found_beside_words_that_cannot_be_followed() {
+        assert_eq!(on_failure_of("phase.turst=x phase.on-failure=poweroff"), OnFailure::Poweroff);
+        let line = "phase.on-failure=shell phase.on-failure=dance x=\"phase.on-failure=reboot\"";
+        assert_eq!(on_failure_of(line), OnFailure::Shell);
+        assert_eq!(on_failure_of("quiet"), OnFailure::Retry);
     }
 
     #[test]

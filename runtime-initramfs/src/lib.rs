@@ -7,6 +7,8 @@
 pub mod cmdline;
 
 #[cfg(target_os = "linux")]
+pub mod acquire;
+#[cfg(target_os = "linux")]
 pub mod clock;
 #[cfg(target_os = "linux")]
 pub mod commands;
@@ -21,7 +23,15 @@ pub mod executor;
 #[cfg(target_os = "linux")]
 pub mod exit;
 #[cfg(target_os = "linux")]
+pub mod fetch;
+#[cfg(target_os = "linux")]
+pub mod http;
+#[cfg(target_os = "linux")]
+pub mod init;
+#[cfg(target_os = "linux")]
 pub mod interrupt;
+#[cfg(target_os = "linux")]
+pub mod kexec;
 #[cfg(target_os = "linux")]
 pub mod link;
 #[cfg(target_os = "linux")]
@@ -32,5 +42,7 @@ pub mod options;
 pub mod signal;
 #[cfg(target_os = "linux")]
 pub mod sys;
+#[cfg(all(test, target_os = "linux"))]
+mod testing;
 #[cfg(target_os = "linux")]
 pub mod trust;

@@ -2,16 +2,22 @@
 
 #[cfg(target_os = "linux")]
 fn main() -> phase_boot::exit::Exit {
+    use phase_boot::commands;
     use phase_boot::console::{Console, Step};
     use phase_boot::exit::Exit;
     use phase_boot::options::{Command, Options, Request};
 
+    if phase_boot::init::is_first_process() {
+        commands::boot::first_process();
+    }
     let console = Console::of_process();
     match Options::of_arguments(std::env::args_os()) {
         Ok(Request::Print(text)) => phase_boot::console::print(&text),
-        Ok(Request::Run(Command::Discover, options)) => {
-            phase_boot::commands::discover::run(&options, console)
-        }
+        Ok(Request::Run(Command::Discover, options)) => commands::discover::run(&options, console),
+        Ok(Request::Run(Command::Fetch, options)) => commands::fetch::run(&options, console),
+        Ok(Request::Run(Command::Verify, options)) => commands::verify::run(&options, console),
+        Ok(Request::Run(Command::Kexec, options)) => commands::kexec::run(&options, console),
+        Ok(Request::Run(Command::Boot, options)) => commands::boot::run(&options, console),
         Err(error) => console.failed(Step::Boot, Exit::Usage, format_args!("{error}")),
     }
 }

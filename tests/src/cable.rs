@@ -1,8 +1,9 @@
 //! A long cable between two hosts: every Ethernet frame takes its time, and is counted.
 //!
 //! The frames pass through this process, from a packet socket on one veth pair to a packet socket on another, so
-//! that the whole of TCP is delayed as by distance, its handshake too. Accuracy is about 0.1 ms.
-//! Not here: loss and reordering, which the simulator has.
+//! that the whole of TCP is delayed as by distance, its handshake too. Accuracy is about 0.1 ms. A share of the frames may
+//! be lost, the same ones in every run that sends the same frames.
+//! Not here: reordering, which the simulator has.
 //! Spec: packet(7).
 
 use std::collections::VecDeque;
@@ -46,6 +47,9 @@ pub struct Passed {
 struct Shared {
     /// Microseconds one way.
     delay: AtomicU64,
+    /// Frames lost of a thousand.
+    loss: AtomicU64,
+    lost: AtomicU64,
     packets: AtomicU64,
     octets: AtomicU64,
     ends: AtomicBool,
@@ -92,6 +96,11 @@ impl Cable {
         self.shared.delay.store(micros, Ordering::Relaxed);
     }
 
+    /// Sets how many frames of a thousand are lost from now on, in each direction.
+    pub fn set_loss(&self, per_mille: u16) {
+        self.shared.loss.store(per_mille.into(), Ordering::Relaxed);
+    }
+
     /// The time that every frame takes, one way.
     #[must_use]
     pub fn delay(&self) -> Duration {
@@ -103,6 +112,12 @@ impl Cable {
     pub fn passed(&self) -> Passed {
         let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         Passed { packets: of(&self.shared.packets), octets: of(&self.shared.octets) }
+    }
+
+    /// How many frames have been lost since the cable was laid; they have not passed.
+    #[must_use]
+    pub fn lost(&self) -> u64 {
+        self.shared.lost.load(Ordering::Relaxed)
     }
 }
 
@@ -132,6 +147,7 @@ type Queue = VecDeque<(Instant, Vec<u8>)>;
 fn carry(sockets: &[OwnedFd; 2], shared: &Shared) {
     let mut queues: [Queue; 2] = Default::default();
     let mut buffer = vec![0; FRAME_MAX];
+    let mut chance = 1;
     while !shared.ends.load(Ordering::Relaxed) {
         let now = deadline::now();
         for (socket, queue) in sockets.iter().rev().zip(&mut queues) {
@@ -144,7 +160,7 @@ fn carry(sockets: &[OwnedFd; 2], shared: &Shared) {
             continue;
         }
         for (socket, queue) in sockets.iter().zip(&mut queues) {
-            take_in(socket, queue, &mut buffer, shared);
+            take_in(socket, queue, &mut buffer, (shared, &mut chance));
         }
     }
 }
@@ -159,13 +175,22 @@ fn deliver(socket: &OwnedFd, queue: &mut Queue, now: Instant) {
     }
 }
 
-fn take_in(socket: &OwnedFd, queue: &mut Queue, buffer: &mut [u8], shared: &Shared) {
+fn take_in(
+    socket: &OwnedFd,
+    queue: &mut Queue,
+    buffer: &mut [u8],
+    (shared, chance): (&Shared, &mut u64),
+) {
     loop {
         let count = match recv(socket.as_raw_fd(), buffer, MsgFlags::empty()) {
             Ok(count) => count,
             Err(Errno::EINTR) => continue,
             Err(_) => return,
         };
+        if is_lost(chance, shared.loss.load(Ordering::Relaxed)) {
+            shared.lost.fetch_add(1, Ordering::Relaxed);
+            continue;
+        }
         let mut frame = buffer[..count].to_vec();
         if let Some(octets) = complete(&mut frame) {
             shared.packets.fetch_add(1, Ordering::Relaxed);
@@ -174,6 +199,13 @@ fn take_in(socket: &OwnedFd, queue: &mut Queue, buffer: &mut [u8], shared: &Shar
         let delay = Duration::from_micros(shared.delay.load(Ordering::Relaxed));
         queue.push_back((deadline::now() + delay, frame));
     }
+}
+
+/// Whether the next frame is lost, of which `per_mille` of a thousand are: a multiplicative generator.
+fn is_lost(chance: &mut u64, per_mille: u64) -> bool {
+    *chance =
+        chance.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+    (*chance >> 33) % 1000 < per_mille
 }
 
 /// Writes the checksum that the sender left to its interface; gives the octets from the IP header on, of a frame
@@ -274,5 +306,34 @@ mod tests {
         let passed = cable.passed();
         assert!(passed.octets - before.octets > 200_000, "{passed:?}");
         assert!(passed.packets - before.packets > 140, "{passed:?}");
+        assert_eq!(cable.lost(), 0);
+    }
+
+    #[test]
+    fn what_is_lost_is_sent_again_by_tcp() {
+        let lan = Lan::apart().unwrap();
+        let (here, there) = (lan.host(0), lan.host(1));
+        let listener = there.namespace.inside(|| TcpListener::bind((there.ipv4, 0))).unwrap();
+        let remote = listener.local_addr().unwrap();
+        let cable = lan.cable().unwrap();
+        cable.set_loss(20);
+        let sender = thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            stream.write_all(&vec![7; 1_000_000]).unwrap();
+        });
+        let mut stream = here.namespace.inside(|| TcpStream::connect(remote)).unwrap();
+        let mut octets = Vec::new();
+        stream.read_to_end(&mut octets).unwrap();
+        sender.join().unwrap();
+        assert_eq!(octets.len(), 1_000_000);
+        assert!(cable.lost() > 0);
+    }
+
+    #[test]
+    fn one_of_a_hundred_is_about_that() {
+        let mut chance = 1;
+        let lost = (0..100_000).filter(|_| is_lost(&mut chance, 10)).count();
+        assert!((900..1100).contains(&lost), "{lost}");
+        assert!((0..1000).all(|_| !is_lost(&mut chance, 0)));
     }
 }

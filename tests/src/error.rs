@@ -42,6 +42,14 @@ pub enum Error {
         /// What was seen instead; starts with its own separator, may be empty.
         context: String,
     },
+    /// Something that was given cannot be used.
+    #[error("{what}: {why}")]
+    Unusable {
+        /// What was given.
+        what: String,
+        /// Why, and what to do.
+        why: String,
+    },
     /// The operating system refused.
     #[error("cannot {what}: {source}")]
     Os {
@@ -86,6 +94,9 @@ fn instruction_for(tool: &str) -> String {
         "python3" => "python3-venv",
         "node" => "nodejs",
         "npm" => "npm",
+        "depmod" => "kmod",
+        "dnsmasq" => "dnsmasq-base",
+        "qemu-system-aarch64" => "qemu-system-arm",
         _ => return "run `cargo xtask test`, which installs what the tests need".to_owned(),
     };
     format!("`apt-get install {package}`, or run `cargo xtask test`, which does it")

@@ -252,6 +252,27 @@ impl Segment {
         namespace.set_up(interface)
     }
 
+    /// Joins a new interface of `namespace` to this switch by a cable whose length and losses can be set.
+    ///
+    /// # Errors
+    /// As [`Cable::between`].
+    pub fn attach_by_cable(&self, namespace: &Namespace, interface: &str) -> Result<Cable, Error> {
+        let cable = Cable::between(&self.switch, namespace, interface)?;
+        self.switch.ip(&["link", "set", "dev", interface, "master", "br0"])?;
+        Ok(cable)
+    }
+
+    /// Makes a port for a virtual machine; gives the name of its interface, in the switch's own namespace.
+    ///
+    /// # Errors
+    /// [`Error::CommandFailed`] with what `ip` said, for instance that there is no `/dev/net/tun`.
+    pub fn attach_tap(&self) -> Result<String, Error> {
+        let port = format!("tap{}", self.ports.fetch_add(1, Ordering::Relaxed));
+        self.switch.ip(&["tuntap", "add", "dev", &port, "mode", "tap"])?;
+        self.switch.ip(&["link", "set", "dev", &port, "master", "br0", "up"])?;
+        Ok(port)
+    }
+
     /// The switch itself, to listen on its bridge or to shape its ports with `tc`.
     #[must_use]
     pub fn switch(&self) -> &Namespace {
@@ -278,7 +299,11 @@ impl Host {
     /// The name of the interface on the LAN.
     pub const INTERFACE: &'static str = "eth0";
 
-    fn of(namespace: Namespace, ipv4: Ipv4Addr, ipv6: Ipv6Addr) -> Result<Self, Error> {
+    /// A namespace whose `eth0` is up and has these addresses.
+    ///
+    /// # Errors
+    /// [`Error::Os`] when it has no `eth0`, [`Error::TooLate`] when that gets no link-local address.
+    pub fn of(namespace: Namespace, ipv4: Ipv4Addr, ipv6: Ipv6Addr) -> Result<Self, Error> {
         let index = namespace.interface_index(Self::INTERFACE)?;
         let link_local = link_local_of(&namespace, Self::INTERFACE)?;
         Ok(Self { namespace, ipv4, ipv6, link_local, index })

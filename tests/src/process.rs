@@ -116,13 +116,27 @@ impl Process {
         stream: Stream,
         wanted: impl Fn(&str) -> bool,
     ) -> Result<String, Error> {
+        self.wait_for(stream, &format!("the awaited line on {stream:?}"), GENEROUS, wanted)
+    }
+
+    /// As [`Process::wait_for_line`], for `within`; `what` names the line in the error.
+    ///
+    /// # Errors
+    /// As [`Process::wait_for_line`].
+    pub fn wait_for(
+        &mut self,
+        stream: Stream,
+        what: &str,
+        within: Duration,
+        wanted: impl Fn(&str) -> bool,
+    ) -> Result<String, Error> {
         let captured = match stream {
             Stream::Stdout => &mut self.stdout,
             Stream::Stderr => &mut self.stderr,
         };
-        match captured.next_line(&wanted, GENEROUS) {
+        match captured.next_line(&wanted, within) {
             Some(line) => Ok(line),
-            None => Err(self.too_late(&format!("the awaited line on {stream:?}"), GENEROUS)),
+            None => Err(self.too_late(what, within)),
         }
     }
 

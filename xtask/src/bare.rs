@@ -1,47 +1,40 @@
 //! Builds the core, and the client as firmware, for machines without an operating system.
 //!
-//! The targets' `core` library comes from rustup where it is installed or can be downloaded, else it is
-//! built from the source that Debian packages beside a compiler of its own.
+//! Not here: which compiler does it (see [`toolchain`]).
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::PathBuf;
+use std::process::Command;
 
-use nix::unistd::geteuid;
 use phase_tests::process::workspace_root;
 
-use crate::steps::{cargo, command, step, to_the_end};
-use crate::{Error, install};
+use crate::Error;
+use crate::steps::{command, step, to_the_end};
+use crate::toolchain::{self, Extra, Toolchain};
 
 /// A 32-bit microcontroller with and one without an operating-system-sized instruction set, and the
 /// boot client's processor.
 pub(crate) const TARGETS: [&str; 3] =
     ["thumbv7em-none-eabihf", "riscv32imc-unknown-none-elf", "aarch64-unknown-none"];
 
-/// Debian's compiler, its cargo, and the source of `core`.
-const DEBIAN: [&str; 3] = ["rustc-web", "cargo-web", "rust-web-src"];
-
-/// Where Debian's source of `core` is, relative to the compiler's directory.
-const DEBIAN_CARGO: &str = "/usr/bin/cargo";
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Toolchain {
-    /// rustup has the target's libraries.
-    Rustup,
-    /// Debian's compiler builds `core` from source.
-    Debian,
-}
-
 /// Builds the core for every target, with and without `defmt`.
 ///
 /// # Errors
 /// [`Error::Missing`] when no toolchain can, or that of the build.
 pub(crate) fn build_core() -> Result<(), Error> {
-    let toolchain = step("find a toolchain for machines without an operating system", find)?;
+    let toolchain = find_toolchain()?;
     for target in TARGETS {
         for features in ["", "defmt"] {
             let what = format!("build the core for {target} with features [{features}]");
-            let mut build = toolchain.cargo();
-            build.args(["-p", "phase-core", "--target", target, "--features", features]);
+            let mut build = toolchain.build("core", &place());
+            build.args([
+                "--release",
+                "-p",
+                "phase-core",
+                "--target",
+                target,
+                "--features",
+                features,
+            ]);
             command(&what, build)?;
         }
     }
@@ -60,7 +53,7 @@ pub(crate) struct Bare {
 /// # Errors
 /// [`Error::Missing`] when there is none.
 pub(crate) fn all() -> Result<Vec<Bare>, Error> {
-    let toolchain = step("find a toolchain for machines without an operating system", find)?;
+    let toolchain = find_toolchain()?;
     let of = |target: &str| Bare { toolchain: Some(toolchain), target: target.to_owned() };
     Ok(TARGETS.into_iter().map(of).collect())
 }
@@ -90,11 +83,9 @@ impl Bare {
     /// # Errors
     /// [`Error::Step`] when it cannot be built.
     pub(crate) fn client(&self, features: &str) -> Result<PathBuf, Error> {
-        let mut build = self.toolchain.unwrap_or(Toolchain::Rustup).cargo();
-        let sources = workspace_root().join("tests/bare");
-        let place = workspace_root().join("target/bare");
-        build.current_dir(sources).args(["--target", &self.target, "--features", features]);
-        build.env("CARGO_TARGET_DIR", &place);
+        let mut build = self.toolchain.unwrap_or(Toolchain::Rustup).build("core", &place());
+        build.current_dir(workspace_root().join("tests/bare"));
+        build.args(["--release", "--target", &self.target, "--features", features]);
         // An image is where it is linked to.
         build.env("RUSTFLAGS", "-Crelocation-model=static");
         if self.toolchain == Some(Toolchain::Debian) {
@@ -102,70 +93,17 @@ impl Bare {
             build.env(format!("CARGO_TARGET_{name}_LINKER"), "ld.lld");
         }
         to_the_end("link the client", build)?;
-        Ok(place.join(&self.target).join("release/phase-bare"))
+        Ok(place().join(&self.target).join("release/phase-bare"))
     }
 }
 
-impl Toolchain {
-    fn cargo(self) -> Command {
-        let own = ["build", "--locked", "--release"];
-        match self {
-            Self::Rustup => cargo(&own),
-            Self::Debian => {
-                let mut command = Command::new(DEBIAN_CARGO);
-                command.args(own).args(["-Zbuild-std=core", "--target-dir"]);
-                command.arg(workspace_root().join("target/bare")).current_dir(workspace_root());
-                command.env("RUSTC_BOOTSTRAP", "1").env("RUSTC", "/usr/bin/rustc");
-                // Set by the cargo that runs this task, and meant for its own compiler.
-                command.env_remove("RUSTUP_TOOLCHAIN").env_remove("CARGO");
-                command
-            }
-        }
-    }
+fn find_toolchain() -> Result<Toolchain, Error> {
+    step("find a toolchain for machines without an operating system", || {
+        toolchain::find(&TARGETS, Extra::default())
+    })
 }
 
-fn find() -> Result<Toolchain, Error> {
-    if rustup_has_all() {
-        println!("    rustup has the targets");
-        return Ok(Toolchain::Rustup);
-    }
-    let mut add = Command::new("rustup");
-    add.args(["target", "add"]).args(TARGETS).stdout(Stdio::null()).stderr(Stdio::null());
-    if add.status().is_ok_and(|status| status.success()) {
-        println!("    rustup has downloaded the targets");
-        return Ok(Toolchain::Rustup);
-    }
-    if !Path::new(DEBIAN_CARGO).exists() {
-        install_debian()?;
-    }
-    println!("    rustup cannot download the targets; using Debian's compiler and its source");
-    Ok(Toolchain::Debian)
-}
-
-fn rustup_has_all() -> bool {
-    let mut list = Command::new("rustup");
-    list.args(["target", "list", "--installed"]).stderr(Stdio::null());
-    let Ok(output) = list.output() else { return false };
-    let installed = String::from_utf8_lossy(&output.stdout);
-    TARGETS.iter().all(|target| installed.lines().any(|line| line == *target))
-}
-
-fn install_debian() -> Result<(), Error> {
-    if !geteuid().is_root() || install::find_program("apt-get").is_none() {
-        return Err(Error::Missing {
-            missing: format!("the targets {}", TARGETS.join(", ")),
-            command: format!(
-                "rustup target add {}\nor, where rustup cannot download,\n    sudo apt-get install {}",
-                TARGETS.join(" "),
-                DEBIAN.join(" ")
-            ),
-        });
-    }
-    let mut update = Command::new("apt-get");
-    update.args(["update", "-qq"]);
-    to_the_end("apt-get update", update)?;
-    let mut install = Command::new("apt-get");
-    install.args(["install", "-y", "-qq", "--no-install-recommends"]).args(DEBIAN);
-    install.env("DEBIAN_FRONTEND", "noninteractive").stdout(Stdio::null());
-    to_the_end("apt-get install", install)
+/// Where its builds go.
+fn place() -> PathBuf {
+    workspace_root().join("target/bare")
 }

@@ -32,7 +32,8 @@ enum Check {
     Succeeds(&'static [&'static str]),
 }
 
-const fn program(name: &'static str, package: &'static str) -> Tool {
+/// A program of a Debian package.
+pub(crate) const fn program(name: &'static str, package: &'static str) -> Tool {
     Tool { name, package, check: Check::Program(name) }
 }
 
@@ -42,6 +43,7 @@ pub(crate) const FOR_TESTS: &[Tool] = &[
     program("tc", "iproute2"),
     program("mount", "mount"),
     program("unshare", "util-linux"),
+    program("dtc", "device-tree-compiler"),
     program("setpriv", "util-linux"),
     program("dnsmasq", "dnsmasq-base"),
     program("ethtool", "ethtool"),
@@ -81,8 +83,19 @@ pub(crate) const FOR_TESTS: &[Tool] = &[
 const PYTHON_HEADERS: &str =
     "import os, sysconfig; os.stat(os.path.join(sysconfig.get_path('include'), 'Python.h'))";
 
+/// What virtual machines and their network need.
+pub(crate) const FOR_QEMU: &[Tool] = &[
+    program("ip", "iproute2"),
+    program("dnsmasq", "dnsmasq-base"),
+    program("qemu-system-aarch64", "qemu-system-arm"),
+    program("depmod", "kmod"),
+];
+
 /// What linking for other machines needs, where rustup does not bring it.
 pub(crate) const FOR_BARE: &[Tool] = &[program("ld.lld", "lld")];
+
+/// Another program may be installing; seconds.
+const WAIT_FOR_OTHERS: [&str; 2] = ["-o", "DPkg::Lock::Timeout=300"];
 
 /// Makes sure that all of `tools` are there.
 ///
@@ -125,19 +138,56 @@ pub(crate) fn stacks() -> Result<(), Error> {
 }
 
 fn install_packages(missing: &[&Tool]) -> Result<(), Error> {
-    let apt = Tool { name: "apt-get", package: "apt", check: Check::Program("apt-get") };
-    if !geteuid().is_root() || !is_there(&apt) {
+    if !may_install() {
         return Err(missing_error(missing));
     }
-    let packages = packages(missing);
-    println!("    installing {}", packages.join(" "));
-    let mut update = Command::new("apt-get");
-    update.args(["update", "-qq"]);
-    to_the_end("apt-get update", update)?;
+    let packages: Vec<String> = packages(missing).into_iter().map(str::to_owned).collect();
+    debian(&packages, None)
+}
+
+/// Installs Debian's packages, some of which may be of another architecture than this machine's.
+///
+/// # Errors
+/// [`Error::Missing`] with the command to run, where this user cannot install.
+pub(crate) fn debian(packages: &[String], architecture: Option<&str>) -> Result<(), Error> {
+    let list = packages.join(" ");
+    if !may_install() {
+        let sudo = if geteuid().is_root() { "" } else { "sudo " };
+        let add = architecture.map_or_else(String::new, |architecture| {
+            format!("{sudo}dpkg --add-architecture {architecture} && {sudo}apt-get update && ")
+        });
+        return Err(Error::Missing {
+            missing: format!("Debian's packages {list}"),
+            command: format!("{add}{sudo}apt-get install --no-install-recommends {list}"),
+        });
+    }
+    println!("    installing {list}");
+    update(architecture)?;
     let mut install = Command::new("apt-get");
+    install.args(WAIT_FOR_OTHERS);
     install.args(["install", "-y", "-qq", "--no-install-recommends"]).args(packages);
     install.env("DEBIAN_FRONTEND", "noninteractive").stdout(Stdio::null());
     to_the_end("apt-get install", install)
+}
+
+/// Brings the lists of packages up to date, those of this other architecture too.
+///
+/// # Errors
+/// [`Error::Step`] with what failed.
+pub(crate) fn update(architecture: Option<&str>) -> Result<(), Error> {
+    if let Some(architecture) = architecture {
+        let mut add = Command::new("dpkg");
+        add.args(["--add-architecture", architecture]);
+        to_the_end("dpkg --add-architecture", add)?;
+    }
+    let mut update = Command::new("apt-get");
+    update.args(WAIT_FOR_OTHERS).args(["update", "-qq"]);
+    to_the_end("apt-get update", update)
+}
+
+/// Whether this user may install packages, and there is something to do it with.
+pub(crate) fn may_install() -> bool {
+    geteuid().is_root() && find_program("apt-get").is_some()
 }
 
 fn packages(tools: &[&Tool]) -> Vec<&'static str> {

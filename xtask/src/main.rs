@@ -10,13 +10,19 @@ mod bench;
 mod ci;
 mod conformance;
 mod demo;
+mod dist;
 mod error;
 mod fuzz;
+mod initramfs;
 mod install;
+mod kernel;
+mod qemu;
 mod size;
+mod statics;
 mod steps;
 mod test;
 mod tidy;
+mod toolchain;
 
 use std::process::ExitCode;
 
@@ -48,6 +54,12 @@ enum Task {
     Conformance(conformance::Options),
     /// Look for inputs that break a decoder.
     Fuzz(fuzz::Options),
+    /// Put the first file system of a booting machine together.
+    Initramfs(initramfs::Options),
+    /// Boot a virtual machine over the network into the kernel that it discovers.
+    Qemu(qemu::Options),
+    /// Build the programs as they are given away, with their digests, into target/dist.
+    Dist(dist::Options),
     /// List the sizes of the programs, and of the client as firmware would link it.
     Size(size::Options),
 }
@@ -61,6 +73,9 @@ fn main() -> ExitCode {
         Task::Bench(options) => bench::run(&options),
         Task::Conformance(options) => conformance::run(&options),
         Task::Fuzz(options) => fuzz::run(&options),
+        Task::Initramfs(options) => initramfs::run(&options),
+        Task::Qemu(options) => qemu::run(&options),
+        Task::Dist(options) => dist::run(&options),
         Task::Size(options) => size::run(&options),
     };
     match outcome {

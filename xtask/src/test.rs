@@ -8,9 +8,10 @@ use std::process::{Command, Stdio};
 use nix::unistd::geteuid;
 use phase_tests::peers::Peer;
 use phase_tests::process::workspace_root;
+use phase_tests::qemu::BOOT_DIRECTORY;
 
 use crate::steps::{cargo, command};
-use crate::{Error, install};
+use crate::{Error, install, qemu};
 
 /// What to run.
 #[derive(Debug, Default, clap::Args)]
@@ -25,6 +26,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Error> {
     install::tools(install::FOR_TESTS)?;
     install::peers(&[Peer::Avahi, Peer::MdnsSd, Peer::Zeroconf, Peer::Bonjour, Peer::EdgeMdns])?;
     install::stacks()?;
+    let boot = if boots(options) { Some(qemu::prepare()?) } else { None };
     command("build the programs", cargo(&["build", "--locked", "-p", "phase-provider", "--bins"]))?;
     let mut build = cargo(&["test", "--locked", "--no-run"]);
     build.args(selection(options));
@@ -32,8 +34,17 @@ pub(crate) fn run(options: &Options) -> Result<(), Error> {
     let mut test = inside_namespaces()?;
     test.args(["test", "--locked", "--no-fail-fast"]).args(selection(options));
     test.env("PHASE_BIN_DIR", workspace_root().join("target/debug"));
+    if let Some(parts) = boot {
+        test.env(BOOT_DIRECTORY, parts.programs);
+    }
     test.env("PATH", install::full_path());
     command("run the tests", test)
+}
+
+/// Whether some of the tests boot virtual machines.
+fn boots(options: &Options) -> bool {
+    let all = ["phase-tests", "--workspace"];
+    options.arguments.is_empty() || options.arguments.iter().any(|a| all.contains(&a.as_str()))
 }
 
 fn selection(options: &Options) -> Vec<&str> {

@@ -9,7 +9,7 @@
 //! | global | yes | yes |
 //! | a name | yes; its address is checked by [`check_address`] after it is resolved | likewise |
 
-use core::net::IpAddr;
+use core::net::{IpAddr, SocketAddr, SocketAddrV6};
 
 use super::{Context, Policy};
 use crate::machine::Network;
@@ -89,4 +89,70 @@ pub fn check_address(
         AddressClass::LinkLocalV6 | AddressClass::Global => true,
     };
     if allowed { Ok(()) } else { Err(Policy::OffLink(class)) }
+}
+
+/// How the URL of an advert came, for the addresses that its host name leads to.
+#[derive(Clone, Copy, Debug)]
+pub struct Way<'a> {
+    /// The interface the advert came by: the scope of `fe80::/10` addresses. None: it came from the DHT.
+    pub interface: Option<u32>,
+    /// The addresses and prefixes of that interface; of all, if it came from the DHT.
+    pub networks: &'a [Network],
+    /// The provider is pinned.
+    pub pinned: bool,
+}
+
+impl Way<'_> {
+    /// Where to connect for `ip`, which the host of the URL is or was resolved to. Loopback addresses are for
+    /// adverts that came by the loopback interface.
+    ///
+    /// # Errors
+    /// The [`Policy`] that forbids it.
+    pub fn destination(&self, ip: IpAddr, port: u16) -> Result<SocketAddr, Policy> {
+        let loopback = self.networks.iter().any(|network| network.address.is_loopback());
+        let carrier = match self.interface {
+            Some(_) => Carrier::Lan { networks: self.networks },
+            None => Carrier::Dht { networks: self.networks, direct: false },
+        };
+        check_address(ip, carrier, self.pinned, loopback)?;
+        Ok(match ip {
+            IpAddr::V6(ip) if ip.is_unicast_link_local() => {
+                SocketAddrV6::new(ip, port, 0, self.interface.unwrap_or(0)).into()
+            }
+            IpAddr::V4(_) | IpAddr::V6(_) => SocketAddr::new(ip, port),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::string::ToString;
+
+    fn destination(
+        interface: Option<u32>,
+        network: &str,
+        pinned: bool,
+        ip: &str,
+    ) -> Result<std::string::String, Policy> {
+        let networks = [Network { address: network.parse().unwrap(), prefix_len: 24 }];
+        let way = Way { interface, networks: &networks, pinned };
+        way.destination(ip.parse().unwrap(), 80).map(|destination| destination.to_string())
+    }
+
+    #[test]
+    fn an_address_of_an_advert_is_checked_by_the_way_it_came() {
+        let lan = |ip| destination(Some(7), "10.0.0.1", false, ip);
+        assert_eq!(lan("10.0.0.9"), Ok("10.0.0.9:80".into()));
+        assert_eq!(lan("fe80::1"), Ok("[fe80::1%7]:80".into()));
+        assert!(lan("10.0.9.9").is_err() && lan("127.0.0.1").is_err());
+        assert_eq!(destination(Some(7), "10.0.0.1", true, "10.0.9.9"), Ok("10.0.9.9:80".into()));
+        assert_eq!(
+            destination(Some(1), "127.0.0.1", false, "127.0.0.1"),
+            Ok("127.0.0.1:80".into())
+        );
+        let dht = |ip| destination(None, "10.0.0.1", false, ip);
+        assert_eq!(dht("10.0.0.9"), Ok("10.0.0.9:80".into()));
+        assert!(dht("fe80::1").is_err() && dht("10.0.9.9").is_err());
+    }
 }

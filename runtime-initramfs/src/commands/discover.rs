@@ -2,18 +2,17 @@
 
 use std::fmt;
 
-use embassy_futures::select::{Either, select};
 use phase_core::client::Carriers;
 use phase_core::machine::Family;
 use phase_core::wire::trust;
 
+use super::networked;
 use super::report::Report;
 use super::text::{Escaped, Tenths};
 use crate::console::{Console, Step, print};
 use crate::discovery::{Discovery, Search};
 use crate::executor;
 use crate::exit::Exit;
-use crate::interrupt::Interrupts;
 use crate::network::{Error, Network};
 use crate::options::Options;
 use crate::trust::load;
@@ -26,33 +25,12 @@ pub fn run(options: &Options, console: Console) -> Exit {
         Ok(both) => both,
         Err(exit) => return exit,
     };
-    let interrupts = match Interrupts::hold() {
-        Ok(interrupts) => interrupts,
-        Err(error) => {
-            network.release();
-            let text = format_args!("cannot hold signals back: {error}");
-            return console.failed(Step::Boot, Exit::Internal, text);
-        }
-    };
-    let run = select(discover(options, search, network.clone(), console), interrupts.wait());
-    let exit = match executor::run(run) {
-        Either::First(exit) => exit,
-        Either::Second(signal) => {
-            network.release();
-            interrupts.end_by(signal);
-            return console.failed(Step::Boot, Exit::Internal, format_args!("ended by {signal}"));
-        }
-    };
-    if exit == Exit::Success && options.apply_lease && !network.apply_leases(console) {
-        network.release();
-        return Exit::Internal;
-    }
-    network.release();
-    exit
+    let work = discover(options, search, network.clone(), console);
+    networked::run(options, &network, console, work)
 }
 
 /// Reads the trust files and opens the network.
-fn prepare(options: &Options, console: Console) -> Result<(Search, Network), Exit> {
+pub(super) fn prepare(options: &Options, console: Console) -> Result<(Search, Network), Exit> {
     let usage = |text: fmt::Arguments<'_>| console.failed(Step::Boot, Exit::Usage, text);
     let (trust, of_files) = load(&options.trust).map_err(|error| usage(format_args!("{error}")))?;
     let mut bootstraps = options.bootstraps.clone();
@@ -80,15 +58,18 @@ fn prepare(options: &Options, console: Console) -> Result<(Search, Network), Exi
         carriers: options.carriers,
         bootstraps,
     };
-    let network = Network::open(options.interfaces.clone(), console);
-    let network = network.map_err(|error| {
+    Ok((search, open_network(options, console)?))
+}
+
+/// Opens the interfaces; how it ends if that fails.
+pub(super) fn open_network(options: &Options, console: Console) -> Result<Network, Exit> {
+    Network::open(options.interfaces.clone(), console).map_err(|error| {
         let exit = match error {
             Error::NotPermitted | Error::Open { .. } => Exit::NoNetwork,
             Error::Interfaces(_) => Exit::Internal,
         };
         console.failed(Step::Link, exit, format_args!("{error}"))
-    })?;
-    Ok((search, network))
+    })
 }
 
 async fn discover(options: &Options, search: Search, network: Network, console: Console) -> Exit {
@@ -141,6 +122,19 @@ fn found(best: &Report<'_>, mode: trust::Mode, console: Console) {
     }
 }
 
+/// Says why nothing could be tried, and what to do.
+pub(super) fn nobody(options: &Options, discovery: &Discovery, console: Console) -> Exit {
+    let report = |candidate| Report {
+        candidate,
+        channel: &options.channel,
+        arch: &options.arch,
+        found_at: discovery.found_at(candidate.id()),
+    };
+    let refused = discovery.client().candidates().filter(|candidate| !candidate.is_accepted());
+    let refused: Vec<Report<'_>> = refused.map(report).collect();
+    nothing_acceptable(options, discovery, &refused, console)
+}
+
 /// Says why nothing is there, and what to do.
 fn nothing_acceptable(
     options: &Options,
@@ -156,7 +150,7 @@ fn nothing_acceptable(
     }
     let network = discovery.driver().network();
     if !network.is_configured() && !discovery.was_anybody_reached() {
-        return no_network(options, discovery, console);
+        return no_network(options, network, console);
     }
     if let count @ 1.. = refused.len() {
         let text = format_args!(
@@ -180,8 +174,7 @@ fn nothing_acceptable(
 }
 
 /// No interface could be used, or none got an address.
-fn no_network(options: &Options, discovery: &Discovery, console: Console) -> Exit {
-    let network = discovery.driver().network();
+pub(super) fn no_network(options: &Options, network: &Network, console: Console) -> Exit {
     let interfaces = network.interfaces();
     let names = |up: bool| {
         let named = interfaces.iter().filter(|one| one.is_up() == up);

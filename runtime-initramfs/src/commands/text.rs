@@ -92,10 +92,41 @@ impl Object {
         self
     }
 
+    /// Adds a member with an array of strings.
+    pub(super) fn strings(self, name: &str, values: impl Iterator<Item = String>) -> Self {
+        self.array(name, values, |text, value| quote(text, &value))
+    }
+
+    /// Adds a member with an array of objects.
+    pub(super) fn objects(self, name: &str, values: impl Iterator<Item = Self>) -> Self {
+        self.array(name, values, |text, value| {
+            text.push_str(&value.text);
+            text.push('}');
+        })
+    }
+
     /// The object with a line feed.
     pub(super) fn line(mut self) -> String {
         self.text.push_str("}\n");
         self.text
+    }
+
+    fn array<T>(
+        mut self,
+        name: &str,
+        values: impl Iterator<Item = T>,
+        add: impl Fn(&mut String, T),
+    ) -> Self {
+        self.name(name);
+        self.text.push('[');
+        for (index, value) in values.enumerate() {
+            if index > 0 {
+                self.text.push(',');
+            }
+            add(&mut self.text, value);
+        }
+        self.text.push(']');
+        self
     }
 
     fn name(&mut self, name: &str) {
@@ -158,6 +189,18 @@ mod tests {
             .line();
         let expected = "{\"url\":\"a\\\"\\\\\\u001b\\udb40\\udc41é\",\"name\":null,\"accepted\":true,\
                         \"rtt_ms\":null,\"elapsed_ms\":1.500}\n";
+        assert_eq!(line, expected);
+    }
+
+    #[test]
+    fn arrays_of_strings_and_objects_are_members() {
+        let files = ["a", "b"].map(|name| Object::default().string("name", Some(name)));
+        let line = Object::default()
+            .strings("keys", ["x\"".to_owned(), "y".to_owned()].into_iter())
+            .strings("none", std::iter::empty())
+            .objects("files", files.into_iter())
+            .line();
+        let expected = "{\"keys\":[\"x\\\"\",\"y\"],\"none\":[],\"files\":[{\"name\":\"a\"},{\"name\":\"b\"}]}\n";
         assert_eq!(line, expected);
     }
 }

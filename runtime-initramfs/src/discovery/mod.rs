@@ -159,6 +159,14 @@ impl Discovery {
         }
     }
 
+    /// Goes on for so long, whatever is there already.
+    pub async fn collect(&mut self, time: Duration) {
+        let deadline = after(Moment::now(), time);
+        while Moment::now() < deadline {
+            self.next_event(deadline).await;
+        }
+    }
+
     /// When to stop; none: now.
     fn deadline(&self, limit: Option<Duration>) -> Option<Moment> {
         let deadline = match (limit, self.configured) {

@@ -6,6 +6,7 @@ use phase_core::wire::record::{Arch, Channel};
 
 use super::{Command, Options};
 use crate::cmdline::{self, Problem};
+use crate::fetch::image::Selection;
 
 /// A flag.
 #[derive(Debug)]
@@ -23,16 +24,148 @@ pub(super) struct Flag {
 }
 
 /// The commands that look for providers.
-const LOOKING: &[Command] = &[Command::Discover];
+const LOOKING: &[Command] = &[Command::Discover, Command::Fetch, Command::Boot];
+
+/// The commands that use the network.
+const NETWORKED: &[Command] = &[Command::Discover, Command::Fetch, Command::Verify, Command::Boot];
+
+/// The commands that print a result.
+const PRINTING: &[Command] = &[Command::Discover, Command::Fetch, Command::Verify];
+
+/// The commands that start an image.
+const STARTING: &[Command] = &[Command::Kexec, Command::Boot];
+
+/// Every command.
+const ALL: &[Command] = Command::ALL;
 
 /// Every flag, in the order of `--help`.
 pub(super) const FLAGS: &[Flag] = &[
     Flag {
+        name: "output",
+        value: Some("DIR"),
+        of: &[Command::Fetch],
+        help: &["Directory for the image; made if it is missing."],
+        set: |options, value| {
+            options.output = Some(filled(value)?.into());
+            Ok(())
+        },
+    },
+    Flag {
+        name: "artifact",
+        value: Some("NAME"),
+        of: &[Command::Fetch],
+        help: &[
+            "Fetch only this: kernel, initramfs, rootfs, dtbs, or all; may be given",
+            "more than once. The default is all.",
+        ],
+        set: |options, value| {
+            let names = "kernel, initramfs, rootfs, dtbs, all";
+            let selection = Selection::parse(value);
+            let one = selection.ok_or_else(|| format!("{value:?} is not one of {names}"))?;
+            options.selection.push(one);
+            Ok(())
+        },
+    },
+    Flag {
+        name: "artifacts",
+        value: Some("DIR"),
+        of: &[Command::Verify],
+        help: &[
+            "Also verify the files in this directory: an output directory of fetch,",
+            "or a provider's directory of one channel and architecture.",
+        ],
+        set: |options, value| {
+            options.artifacts = Some(filled(value)?.into());
+            Ok(())
+        },
+    },
+    Flag {
+        name: "kernel",
+        value: Some("FILE"),
+        of: &[Command::Kexec],
+        help: &[
+            "Start this kernel in place of a directory. Nobody verifies it, so that",
+            "--insecure must say that it is wanted.",
+        ],
+        set: |options, value| {
+            options.starting.kernel = Some(filled(value)?);
+            Ok(())
+        },
+    },
+    Flag {
+        name: "initramfs",
+        value: Some("FILE"),
+        of: &[Command::Kexec],
+        help: &["Its initial RAM file system."],
+        set: |options, value| {
+            options.starting.initramfs = Some(filled(value)?);
+            Ok(())
+        },
+    },
+    Flag {
+        name: "dtb",
+        value: Some("NAME|FILE"),
+        of: STARTING,
+        help: &[
+            "The device tree: with a directory its name in the manifest below dtbs/,",
+            "or none; with --kernel a file. The default is the one of the manifest",
+            "that is for this board, else the one this machine runs with.",
+        ],
+        set: |options, value| {
+            options.starting.device_tree = Some(filled(value)?);
+            Ok(())
+        },
+    },
+    Flag {
+        name: "cmdline",
+        value: Some("TEXT"),
+        of: &[Command::Kexec],
+        help: &["The command line of a kernel in a file."],
+        set: |options, value| {
+            options.starting.command_line = Some(value.to_owned());
+            Ok(())
+        },
+    },
+    Flag {
+        name: "cmdline-file",
+        value: Some("FILE"),
+        of: &[Command::Kexec],
+        help: &["A file with that command line."],
+        set: |options, value| {
+            options.starting.command_line_file = Some(filled(value)?);
+            Ok(())
+        },
+    },
+    Flag {
+        name: "append",
+        value: Some("TEXT"),
+        of: STARTING,
+        help: &["Add this to the command line; may be given more than once."],
+        set: |options, value| {
+            options.starting.append.push(filled(value)?);
+            Ok(())
+        },
+    },
+    Flag {
+        name: "load-only",
+        value: None,
+        of: STARTING,
+        help: &["Load the image, and start nothing: kexec -e or systemctl kexec does."],
+        set: |options, _| {
+            options.starting.load_only = true;
+            Ok(())
+        },
+    },
+    Flag {
         name: "channel",
         value: Some("CHANNEL"),
-        of: LOOKING,
-        help: &["Release channel; the default is stable."],
+        of: ALL,
+        help: &[
+            "Release channel; the default is what a manifest's URL or a file says,",
+            "else stable.",
+        ],
         set: |options, value| {
+            options.said.channel = true;
             options.channel = parsed(value, "a channel", Channel::new)?;
             Ok(())
         },
@@ -40,12 +173,14 @@ pub(super) const FLAGS: &[Flag] = &[
     Flag {
         name: "arch",
         value: Some("ARCH"),
-        of: LOOKING,
+        of: NETWORKED,
         help: &[
             "Architecture: arm64 (or aarch64), x86_64 (or amd64), or another name",
-            "that providers use; the default is this machine's own.",
+            "that providers use; the default is what a manifest's URL or a file",
+            "says, else this machine's own.",
         ],
         set: |options, value| {
+            options.said.arch = true;
             options.arch = parsed(value, "the name of an architecture", Arch::canonical)?;
             Ok(())
         },
@@ -80,9 +215,9 @@ pub(super) const FLAGS: &[Flag] = &[
     Flag {
         name: "timeout",
         value: Some("SECONDS"),
-        of: LOOKING,
+        of: NETWORKED,
         help: &[
-            "Give up after this time, fractions allowed. The default is 10 s for",
+            "Stop looking after this time, fractions allowed. The default is 10 s for",
             "getting an address, then 3 s on the local network and 15 in the DHT.",
         ],
         set: |options, value| {
@@ -94,7 +229,7 @@ pub(super) const FLAGS: &[Flag] = &[
     Flag {
         name: "interface",
         value: Some("IF"),
-        of: LOOKING,
+        of: NETWORKED,
         help: &[
             "Use this interface and no others; may be given more than once. Without",
             "it: every Ethernet interface that nobody uses.",
@@ -107,7 +242,7 @@ pub(super) const FLAGS: &[Flag] = &[
     Flag {
         name: "trust",
         value: Some("FILE|PEER_ID|KEYID"),
-        of: LOOKING,
+        of: ALL,
         help: &[
             "Whom to trust: a provider by its peer id (12D3KooW...), a release key",
             "(ed25519: and 64 hexadecimal digits), or a trust file. May be given",
@@ -121,7 +256,7 @@ pub(super) const FLAGS: &[Flag] = &[
     Flag {
         name: "insecure",
         value: None,
-        of: LOOKING,
+        of: ALL,
         help: &["Accept records without a signature. For development only."],
         set: |options, _| {
             options.insecure = true;
@@ -131,7 +266,7 @@ pub(super) const FLAGS: &[Flag] = &[
     Flag {
         name: "apply-lease",
         value: None,
-        of: LOOKING,
+        of: &[Command::Discover, Command::Fetch],
         help: &[
             "In the end give address, routes and name servers to the kernel and to",
             "/etc/resolv.conf, so that other programs have a network.",
@@ -144,7 +279,7 @@ pub(super) const FLAGS: &[Flag] = &[
     Flag {
         name: "json",
         value: None,
-        of: LOOKING,
+        of: PRINTING,
         help: &["Print results as JSON, one object a line."],
         set: |options, _| {
             options.printing.json = true;
@@ -164,7 +299,7 @@ pub(super) const FLAGS: &[Flag] = &[
     Flag {
         name: "explain",
         value: None,
-        of: LOOKING,
+        of: &[Command::Discover],
         help: &[
             "Also show what was refused, with the code of the reason, which",
             "interfaces are used, and counts.",

@@ -5,9 +5,11 @@
 
 mod flags;
 mod help;
+mod starting;
 
 use std::ffi::OsString;
 use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use phase_core::client::Carriers;
@@ -17,7 +19,9 @@ use phase_core::wire::url::Url;
 
 use self::flags::{FLAGS, Flag};
 pub use self::help::help;
+pub use self::starting::Starting;
 use crate::cmdline::{self, Action, OnFailure};
+use crate::fetch::image::Selection;
 
 /// The channel that most machines boot from.
 const DEFAULT_CHANNEL: &str = "stable";
@@ -27,17 +31,29 @@ const DEFAULT_CHANNEL: &str = "stable";
 pub enum Command {
     /// Find providers and print where their manifests are.
     Discover,
+    /// Fetch an image into a directory, verified.
+    Fetch,
+    /// Verify a manifest and files.
+    Verify,
+    /// Start an image.
+    Kexec,
+    /// All of it: find, fetch, verify, start.
+    Boot,
 }
 
 impl Command {
     /// Every command of this program.
-    pub const ALL: &[Self] = &[Self::Discover];
+    pub const ALL: &[Self] = &[Self::Discover, Self::Fetch, Self::Verify, Self::Kexec, Self::Boot];
 
     /// Its name on the command line.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Discover => "discover",
+            Self::Fetch => "fetch",
+            Self::Verify => "verify",
+            Self::Kexec => "kexec",
+            Self::Boot => "boot",
         }
     }
 
@@ -57,6 +73,15 @@ pub struct Printing {
     pub explain: bool,
 }
 
+/// What was said of an image, and is not a default.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Said {
+    /// The channel.
+    pub channel: bool,
+    /// The architecture.
+    pub arch: bool,
+}
+
 /// What a run is to do.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -64,6 +89,8 @@ pub struct Options {
     pub channel: Channel,
     /// The architecture by its canonical name; this machine's own when nothing is said.
     pub arch: Arch,
+    /// Which of the two was said.
+    pub said: Said,
     /// Where to look.
     pub carriers: Carriers,
     /// Nodes to enter the DHT by.
@@ -74,6 +101,14 @@ pub struct Options {
     pub insecure: bool,
     /// Take this manifest instead of discovering one.
     pub manifest: Option<Url>,
+    /// The manifest to verify: a file, a URL, or `-` for standard input.
+    pub document: Option<String>,
+    /// The directory that becomes the image.
+    pub output: Option<PathBuf>,
+    /// The files to fetch; empty: all.
+    pub selection: Vec<Selection>,
+    /// The directory of the files to verify.
+    pub artifacts: Option<PathBuf>,
     /// Manifests to try when discovery finds nothing.
     pub fallbacks: Vec<Url>,
     /// Use these interfaces and no others; empty: every Ethernet interface that nobody uses.
@@ -88,6 +123,8 @@ pub struct Options {
     pub action: Action,
     /// What the first process does when that fails.
     pub on_failure: OnFailure,
+    /// What is started, and how.
+    pub starting: Starting,
 }
 
 /// What the arguments ask for.
@@ -116,6 +153,10 @@ pub enum Error {
     Unexpected(Command, String),
     /// Two flags that contradict each other.
     Conflict(&'static str, &'static str),
+    /// A flag that has no effect beside a manifest that was named.
+    Looking(&'static str),
+    /// What the command cannot do without.
+    Needs(Command, &'static str),
 }
 
 impl fmt::Display for Error {
@@ -137,6 +178,13 @@ impl fmt::Display for Error {
             Self::Conflict(one, other) => {
                 write!(f, "--{one} and --{other} exclude each other; leave one out")
             }
+            Self::Looking(flag) => {
+                write!(f, "--{flag} has no effect where a manifest is named; leave one out")
+            }
+            Self::Needs(command, what) => {
+                let command = command.name();
+                write!(f, "{command} needs {what}; phase-boot {command} --help tells more")
+            }
         }
     }
 }
@@ -155,11 +203,16 @@ impl Default for Options {
         Self {
             channel: Channel::new(DEFAULT_CHANNEL).unwrap(),
             arch: Arch::canonical(std::env::consts::ARCH).unwrap(),
+            said: Said::default(),
             carriers: Carriers::Auto,
             bootstraps: Vec::new(),
             trust: Vec::new(),
             insecure: false,
             manifest: None,
+            document: None,
+            output: None,
+            selection: Vec::new(),
+            artifacts: None,
             fallbacks: Vec::new(),
             interfaces: Vec::new(),
             timeout: None,
@@ -167,6 +220,7 @@ impl Default for Options {
             printing: Printing::default(),
             action: Action::default(),
             on_failure: OnFailure::default(),
+            starting: Starting::default(),
         }
     }
 }
@@ -178,11 +232,13 @@ impl Options {
     /// The first word of ours that cannot be followed.
     pub fn of_kernel(command_line: &str) -> Result<Self, cmdline::Error<'_>> {
         let words = cmdline::Options::parse(command_line)?;
-        let owned = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
+        let owned =
+            |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<String>>();
         let default = Self::default();
-        let mut trust: Vec<String> = owned(&words.trust);
+        let mut trust = owned(&words.trust);
         trust.extend(words.providers.iter().map(ToString::to_string));
         Ok(Self {
+            said: Said { channel: words.channel.is_some(), arch: words.arch.is_some() },
             channel: words.channel.unwrap_or(default.channel),
             arch: words.arch.unwrap_or(default.arch),
             carriers: words.mode.unwrap_or(default.carriers),
@@ -195,6 +251,11 @@ impl Options {
             timeout: words.timeout,
             action: words.action,
             on_failure: words.on_failure,
+            starting: Starting {
+                device_tree: words.device_tree.map(str::to_owned),
+                append: owned(&words.append),
+                ..Starting::default()
+            },
             ..Self::default()
         })
     }
@@ -208,7 +269,9 @@ impl Options {
         let mut parser = lexopt::Parser::from_iter(arguments);
         let called = parser.bin_name().unwrap_or_default();
         let called = called.rsplit('/').next().unwrap_or_default();
-        let mut command = called.strip_prefix("phase-").and_then(Command::of_name);
+        // The program's own name is no command.
+        let by_name = called.strip_prefix("phase-").and_then(Command::of_name);
+        let mut command = by_name.filter(|command| *command != Command::Boot);
         let mut options = Self::default();
         while let Some(argument) = parser.next()? {
             let flag = match argument {
@@ -223,7 +286,7 @@ impl Options {
                             let named = Command::of_name(&value);
                             command = Some(named.ok_or(Error::UnknownCommand(value))?);
                         }
-                        Some(command) => return Err(Error::Unexpected(command, value)),
+                        Some(command) => options.take_argument(command, value)?,
                     }
                     continue;
                 }
@@ -236,10 +299,57 @@ impl Options {
             }
         }
         let command = command.ok_or(Error::NoCommand)?;
-        if options.printing.json && options.printing.quiet {
+        options.check(command)?;
+        Ok(Request::Run(command, Box::new(options)))
+    }
+
+    /// Whether the flags fit together.
+    fn check(&self, command: Command) -> Result<(), Error> {
+        if self.printing.json && self.printing.quiet {
             return Err(Error::Conflict("json", "quiet"));
         }
-        Ok(Request::Run(command, Box::new(options)))
+        if self.manifest.is_some() && self.carriers != Carriers::Auto {
+            return Err(Error::Looking("mode"));
+        }
+        if self.manifest.is_some() && !self.bootstraps.is_empty() {
+            return Err(Error::Looking("bootstrap"));
+        }
+        match command {
+            Command::Fetch if self.output.is_none() => Err(Error::Needs(command, "--output DIR")),
+            Command::Verify if self.document.is_none() => {
+                Err(Error::Needs(command, "a FILE, a URL, or -"))
+            }
+            Command::Kexec => self.check_starting(),
+            Command::Discover | Command::Fetch | Command::Verify | Command::Boot => Ok(()),
+        }
+    }
+
+    /// Takes an argument that is no flag.
+    fn take_argument(&mut self, command: Command, value: String) -> Result<(), Error> {
+        match command {
+            Command::Fetch | Command::Boot if self.manifest.is_none() => match Url::parse(&value) {
+                Ok(url) => self.manifest = Some(url),
+                Err(error) => {
+                    let problem = format!(
+                        "{value:?}: {} {error}; expected http://HOST[:PORT]/CHANNEL/ARCH/manifest.json",
+                        error.code()
+                    );
+                    return Err(Error::Syntax(problem));
+                }
+            },
+            Command::Verify if self.document.is_none() => self.document = Some(value),
+            Command::Kexec if self.starting.directory.is_none() => {
+                self.starting.directory = Some(value);
+            }
+            Command::Discover
+            | Command::Fetch
+            | Command::Verify
+            | Command::Kexec
+            | Command::Boot => {
+                return Err(Error::Unexpected(command, value));
+            }
+        }
+        Ok(())
     }
 
     /// Takes one flag with its value.
@@ -352,16 +462,56 @@ mod tests {
     }
 
     #[test]
+    fn what_to_fetch_and_to_verify_is_read() {
+        let url = "http://10.0.0.1:8080/stable/arm64/manifest.json";
+        let fetch = options(&format!(
+            "phase-fetch {url} --output /boot --artifact kernel --artifact dtbs --trust {PEER}"
+        ));
+        assert_eq!(fetch.manifest.unwrap().as_str(), url);
+        assert_eq!(fetch.output.unwrap().to_str(), Some("/boot"));
+        assert_eq!(fetch.selection, [Selection::Kernel, Selection::Dtbs]);
+        assert_eq!(fetch.said, Said::default());
+        let verify = options("phase-boot verify - --artifacts /boot --arch amd64 --json");
+        assert_eq!(verify.document.as_deref(), Some("-"));
+        assert_eq!(verify.artifacts.unwrap().to_str(), Some("/boot"));
+        assert_eq!(verify.said, Said { channel: false, arch: true });
+        let cases = [
+            ("phase-fetch", "fetch needs --output DIR; phase-boot fetch --help tells more"),
+            (
+                "phase-verify",
+                "verify needs a FILE, a URL, or -; phase-boot verify --help tells more",
+            ),
+            ("phase-verify a b", "verify does not take the argument \"b\""),
+            (
+                "phase-verify a --output b",
+                "verify has no flag --output; phase-boot verify --help lists them",
+            ),
+            (
+                "phase-fetch --output a --artifact kernels",
+                "--artifact: \"kernels\" is not one of kernel, initramfs, rootfs, dtbs, all",
+            ),
+        ];
+        for (line, text) in cases {
+            assert_eq!(complaint(line), text, "{line}");
+        }
+        let bad = complaint("phase-fetch http://10.0.0.1/kernel --output a");
+        assert!(bad.contains("E-URL:manifest"), "{bad}");
+        let bad = complaint(&format!("phase-fetch {url} --output a --mode lan"));
+        assert_eq!(bad, "--mode has no effect where a manifest is named; leave one out");
+    }
+
+    #[test]
     fn the_kernel_command_line_says_the_same() {
         let line = format!(
             "quiet phase.mode=wan phase.bootstrap=/ip4/192.0.2.1/tcp/4001 phase.provider={PEER} phase.trust=/trust \
-             phase.interface=eth0 phase.timeout=9"
+             phase.interface=eth0 phase.timeout=9 phase.append=\"a b\""
         );
         let options = Options::of_kernel(&line).unwrap();
         assert_eq!((options.carriers, options.bootstraps.len()), (Carriers::Wan, 1));
         assert_eq!(options.trust, ["/trust", PEER]);
         assert_eq!(options.interfaces, ["eth0"]);
         assert_eq!(options.timeout, Some(Duration::from_secs(9)));
+        assert_eq!(options.starting.append, ["a b"]);
         assert_eq!(Options::of_kernel("phase.turst=x").unwrap_err().word, "turst");
     }
 
@@ -370,9 +520,12 @@ mod tests {
         let Ok(Request::Print(text)) = read("phase-boot discover --help") else { panic!() };
         for flag in FLAGS {
             let is_its = flag.of.contains(&Command::Discover);
-            assert_eq!(text.contains(&format!("--{}", flag.name)), is_its, "{}", flag.name);
+            let is_told = text
+                .lines()
+                .any(|line| line.trim().split(' ').next() == Some(&format!("--{}", flag.name)));
+            assert_eq!(is_told, is_its, "{}", flag.name);
         }
         let Ok(Request::Print(text)) = read("phase-boot --help") else { panic!() };
-        assert!(text.contains("discover") && !text.contains("kexec"), "{text}");
+        assert!(Command::ALL.iter().all(|command| text.contains(command.name())), "{text}");
     }
 }

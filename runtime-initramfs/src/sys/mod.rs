@@ -3,8 +3,10 @@
 #![expect(unsafe_code, reason = "the kernel's interfaces are C")]
 
 pub mod interface;
+pub mod kexec;
 pub mod netlink;
 pub mod packet;
+pub mod process;
 pub mod random;
 pub mod time;
 

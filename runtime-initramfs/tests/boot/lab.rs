@@ -56,12 +56,15 @@ impl Lab {
         self.servers.push(server);
     }
 
-    /// Starts a provider of `stable/arm64` on the host, and waits until it announces.
+    /// Starts a provider of `stable/arm64` on the host, and waits until it announces. It has a kernel of a few octets,
+    /// unless there is another one.
     pub(crate) fn start_provider(&mut self) {
         let artifacts = self.path("artifacts");
         let image = artifacts.join("stable/arm64");
         fs::create_dir_all(&image).unwrap();
-        fs::write(image.join("vmlinuz"), "content").unwrap();
+        if !image.join("vmlinuz").exists() {
+            fs::write(image.join("vmlinuz"), "content").unwrap();
+        }
         let state = self.path("state");
         let provider = provider(&self.host, &artifacts, &state, &["--no-dht"]);
         self.servers.push(provider);
@@ -101,6 +104,18 @@ impl Lab {
         let state = if up { "up" } else { "down" };
         let port = format!("port{port}");
         self.segment.switch().ip(&["link", "set", "dev", &port, state]).unwrap();
+    }
+
+    /// Runs a command of the machine to its end.
+    pub(crate) fn run_command(&self, arguments: &[&str]) -> Finished {
+        self.start_command(arguments).wait(GENEROUS).unwrap()
+    }
+
+    /// Starts one.
+    pub(crate) fn start_command(&self, arguments: &[&str]) -> Process {
+        let mut command = self.client.command(PROGRAM);
+        command.args(arguments);
+        Process::spawn(command).unwrap()
     }
 
     /// Where the provider's manifest is.

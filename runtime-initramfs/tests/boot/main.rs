@@ -4,6 +4,7 @@
 
 mod address;
 mod faults;
+mod fetch;
 mod idle;
 mod lab;
 mod lan;

@@ -9,7 +9,6 @@ use phase_core::limits::{MANIFEST_BUFFER, MANIFEST_WORK, SIGNATURES_PER_MANIFEST
 use phase_core::time::UnixTime;
 use phase_core::wire::manifest::{self, Envelope, KeySignature, Policy};
 use phase_core::wire::manifest::{encode_document, read_document};
-use phase_core::wire::record::{Arch, Channel};
 use phase_core::wire::trust::Trust;
 use serde::Serialize;
 
@@ -17,7 +16,7 @@ use super::common::{default_channel, own_arch};
 use super::provider::{Failure, Place};
 use super::text::{Escaped, print_json, print_line, say};
 use super::trust;
-use super::verify::{Head, claim, read};
+use super::verify::{Head, read};
 use crate::artifacts::{self, ImageId, once};
 use crate::clock;
 use crate::config;
@@ -187,7 +186,7 @@ fn judge(
     now: UnixTime,
     insecure: bool,
 ) -> Result<Image, manifest::Error> {
-    let (channel, arch): (Option<Channel>, Option<Arch>) = claim(&document);
+    let (channel, arch) = manifest::claim(&document);
     let policy = Policy {
         channel: &channel.unwrap_or_else(default_channel),
         arch: &arch.unwrap_or_else(own_arch),

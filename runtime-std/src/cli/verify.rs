@@ -11,7 +11,7 @@ use phase_core::wire::record::{Arch, Channel};
 use phase_core::wire::trust::Trust;
 use phase_core::wire::unix_time;
 use phase_core::wire::url::Url;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use tracing_subscriber::filter::LevelFilter;
 
 use super::common::{Logging, Trusting, arch, start_logging};
@@ -142,29 +142,13 @@ pub(super) fn read(source: &str) -> io::Result<Vec<u8>> {
     Ok(document)
 }
 
-/// What a manifest claims to be for. Used only to ask for just that: the verification compares it with what was
-/// signed.
-#[derive(Debug, Default, Deserialize)]
-struct Claim {
-    #[serde(default)]
-    channel: String,
-    #[serde(default)]
-    arch: String,
-}
-
-/// The channel and architecture that a manifest claims to be for, where it does.
-pub(super) fn claim(document: &[u8]) -> (Option<Channel>, Option<Arch>) {
-    let claim: Claim = serde_json::from_slice(document).unwrap_or_default();
-    (claim.channel.parse().ok(), Arch::canonical(&claim.arch).ok())
-}
-
 fn image(
     document: Vec<u8>,
     url: Option<&Url>,
     store: &Trust,
     arguments: &Arguments,
 ) -> Result<Image, manifest::Error> {
-    let (channel, arch) = claim(&document);
+    let (channel, arch) = manifest::claim(&document);
     let channel = arguments.channel.clone().or(channel);
     let channel = channel.unwrap_or_else(super::common::default_channel);
     let arch = arguments.arch.clone().or(arch).unwrap_or_else(super::common::own_arch);

@@ -3,18 +3,12 @@
 //! Spec: RFC 9110 §14.2 (Range), §13.1.5 (If-Range). Not here: the choice of the provider.
 
 use std::io;
-use std::time::Duration;
 
+use phase_core::fetch::{self, PAUSE, Tries};
 use tokio::time::sleep;
 
 use super::http::{self, From, Origin};
 use super::part::Part;
-
-/// Tries in a row that bring nothing before the provider is given up.
-const FRUITLESS_MAX: u32 = 2;
-
-/// The pause before a broken download goes on.
-const PAUSE: Duration = Duration::from_millis(200);
 
 /// Why an artifact could not be brought.
 #[derive(Debug, thiserror::Error)]
@@ -58,7 +52,7 @@ pub async fn fill(
     progress: &mut dyn FnMut(u64),
 ) -> Result<(), Error> {
     let mut etag = None;
-    let mut fruitless = 0;
+    let mut tries = Tries::default();
     loop {
         let before = part.written();
         let error = match once(origin, path, part, &mut etag, progress).await {
@@ -68,8 +62,7 @@ pub async fn fill(
             Err(error) if is_passing(&error) => Some(error),
             Err(error) => return Err(error),
         };
-        fruitless = if part.written() > before { 0 } else { fruitless + 1 };
-        if fruitless >= FRUITLESS_MAX {
+        if !tries.go_on(part.written() > before) {
             return Err(error.unwrap_or_else(|| Error::Size {
                 origin: origin.clone(),
                 path: path.into(),
@@ -92,7 +85,7 @@ fn is_passing(error: &Error) -> bool {
         Error::Http(
             http::Error::Broken { .. } | http::Error::Silent { .. } | http::Error::Connect { .. },
         ) => true,
-        Error::Http(http::Error::Status { status, .. }) => status.is_server_error(),
+        Error::Http(http::Error::Status { status, .. }) => fetch::is_passing(status.as_u16()),
         Error::Http(_) | Error::Size { .. } | Error::NoLength { .. } | Error::Write(_) => false,
     }
 }

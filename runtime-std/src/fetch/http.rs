@@ -14,32 +14,19 @@ use http_body_util::{BodyExt as _, Empty};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper::header::{
-    ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_RANGE, ETAG, HOST, HeaderMap, HeaderName, IF_RANGE,
-    LOCATION, RANGE, USER_AGENT,
+    ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_RANGE, ETAG, HOST, HeaderMap, HeaderName,
+    HeaderValue, IF_RANGE, LOCATION, RANGE, USER_AGENT,
 };
 use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
+use phase_core::fetch::{
+    CONNECT_MAX, HEAD_MAX, HEAD_WAIT, Head, Misfit, Pace, RATE_WINDOW, SILENCE_MAX, TooSlow,
+    body_start, content_length, is_strong_etag,
+};
+use phase_core::time::Instant as CoreInstant;
 use tokio::net::TcpStream;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout};
-
-/// The longest wait for a TCP connection: two lost SYN segments.
-const CONNECT_MAX: Duration = Duration::from_secs(4);
-
-/// The longest wait for response headers.
-const HEADERS_WAIT: Duration = Duration::from_secs(10);
-
-/// The longest silence within a body.
-const SILENCE_MAX: Duration = Duration::from_secs(10);
-
-/// A body is given up when it brings fewer octets than this in one [`RATE_WINDOW`].
-const RATE_MIN: u64 = 64 * 1024;
-
-/// The window of [`RATE_MIN`].
-const RATE_WINDOW: Duration = Duration::from_secs(30);
-
-/// All response headers together, in octets.
-const HEADERS_MAX: usize = 8 * 1024;
 
 /// Octets read from the socket at a time.
 const READ_MAX: usize = 512 * 1024;
@@ -110,7 +97,7 @@ pub enum Error {
         value: String,
     },
     /// More header octets than any honest server sends.
-    #[error("{address} sent {octets} octets of headers; at most {HEADERS_MAX} are read")]
+    #[error("{address} sent {octets} octets of headers; at most {HEAD_MAX} are read")]
     Headers {
         /// The peer.
         address: SocketAddr,
@@ -169,14 +156,14 @@ impl Origin {
             .await
             .map_err(broken)?;
         let task = Task(tokio::spawn(connection).abort_handle());
-        let answer = timeout(HEADERS_WAIT, sender.send_request(self.request(path, from))).await;
+        let answer = timeout(HEAD_WAIT, sender.send_request(self.request(path, from))).await;
         let silent =
-            |_| Error::Silent { address, step: "its answer was waited for", wait: HEADERS_WAIT };
+            |_| Error::Silent { address, step: "its answer was waited for", wait: HEAD_WAIT };
         let response = answer.map_err(silent)?.map_err(broken)?;
         let start = self.check(path, from, response.status(), response.headers())?;
         let etag = strong_etag(response.headers());
         let length = response.headers().get(hyper::header::CONTENT_LENGTH);
-        let length = length.and_then(|value| value.to_str().ok()?.parse().ok());
+        let length = length.and_then(|value| content_length(value.as_bytes()));
         Ok(Response {
             address,
             start,
@@ -184,8 +171,8 @@ impl Origin {
             length,
             body: response.into_body(),
             _task: task,
-            window: Instant::now(),
-            in_window: 0,
+            began: Instant::now(),
+            pace: Pace::new(CoreInstant::ZERO),
         })
     }
 
@@ -245,47 +232,34 @@ impl Origin {
         let address = self.address;
         let octets =
             headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
-        if octets > HEADERS_MAX {
+        if octets > HEAD_MAX {
             return Err(Error::Headers { address, octets });
         }
-        let refuse = |header: HeaderName| {
-            let value = headers.get(&header).map(|value| printable(value.as_bytes()));
-            Error::Header { address, header, value: value.unwrap_or_else(|| "absent".into()) }
+        let value = |header: &HeaderName| headers.get(header).map(HeaderValue::as_bytes);
+        let head = Head {
+            status: status.as_u16(),
+            coding: value(&CONTENT_ENCODING),
+            range: value(&CONTENT_RANGE),
         };
-        if headers.get(CONTENT_ENCODING).is_some_and(|coding| coding != "identity") {
-            return Err(refuse(CONTENT_ENCODING));
-        }
-        match status {
-            StatusCode::OK => Ok(0),
-            StatusCode::PARTIAL_CONTENT if from.offset > 0 => {
-                let range = headers.get(CONTENT_RANGE).and_then(|value| value.to_str().ok());
-                match range.and_then(first_octet) {
-                    Some(first) if first == from.offset => Ok(first),
-                    Some(_) | None => Err(refuse(CONTENT_RANGE)),
-                }
-            }
-            status if status.is_redirection() && status != StatusCode::NOT_MODIFIED => {
-                let location = headers.get(LOCATION).map(|value| printable(value.as_bytes()));
-                Err(Error::Redirect {
-                    address,
-                    location: location.unwrap_or_else(|| "nowhere".into()),
-                })
-            }
-            status => Err(Error::Status { address, path: path.into(), status }),
-        }
+        let shown =
+            |header: &HeaderName, or: &str| value(header).map_or_else(|| or.into(), printable);
+        let refuse = |header: HeaderName| {
+            let value = shown(&header, "absent");
+            Error::Header { address, header, value }
+        };
+        body_start(from.offset, &head).map_err(|misfit| match misfit {
+            Misfit::Coding => refuse(CONTENT_ENCODING),
+            Misfit::Range => refuse(CONTENT_RANGE),
+            Misfit::Redirect => Error::Redirect { address, location: shown(&LOCATION, "nowhere") },
+            Misfit::Status => Error::Status { address, path: path.into(), status },
+        })
     }
-}
-
-/// RFC 9110 §14.4: `bytes 42-99/100` starts at 42.
-fn first_octet(content_range: &str) -> Option<u64> {
-    let (first, _) = content_range.strip_prefix("bytes ")?.split_once('-')?;
-    first.parse().ok()
 }
 
 /// RFC 9110 §13.1.5: only a strong validator may guard a range.
 fn strong_etag(headers: &HeaderMap) -> Option<String> {
     let etag = headers.get(ETAG)?.to_str().ok()?;
-    etag.starts_with('"').then(|| etag.to_owned())
+    is_strong_etag(etag.as_bytes()).then(|| etag.to_owned())
 }
 
 /// A peer's octets for a person's eyes: no control characters, bounded.
@@ -312,8 +286,9 @@ pub struct Response {
     length: Option<u64>,
     body: Incoming,
     _task: Task,
-    window: Instant,
-    in_window: u64,
+    began: Instant,
+    /// Its time begins with the body.
+    pace: Pace,
 }
 
 impl Response {
@@ -347,14 +322,9 @@ impl Response {
             let Some(frame) = frame.map_err(silent)? else { return Ok(None) };
             let frame = frame.map_err(|source| Error::Broken { address, source })?;
             let Ok(data) = frame.into_data() else { continue };
-            self.in_window += data.len() as u64;
-            if self.window.elapsed() > RATE_WINDOW {
-                if self.in_window < RATE_MIN {
-                    return Err(Error::Slow { address, octets: self.in_window });
-                }
-                self.window = Instant::now();
-                self.in_window = 0;
-            }
+            let now = CoreInstant::ZERO + self.began.elapsed();
+            let slow = |TooSlow { octets }| Error::Slow { address, octets };
+            self.pace.count(now, data.len()).map_err(slow)?;
             return Ok(Some(data));
         }
     }

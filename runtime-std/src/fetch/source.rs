@@ -2,11 +2,11 @@
 //! Spec: formats of URLs in `phase_core::wire::url`, rules for addresses in `phase_core::select::carrier`.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr, SocketAddrV6};
+use std::net::{IpAddr, SocketAddr};
 
 use phase_core::machine::Network;
 use phase_core::select::Policy;
-use phase_core::select::carrier::{Carrier, check_address};
+use phase_core::select::carrier::Way;
 use phase_core::wire::url::{Host, Scheme, Url};
 
 use super::http::Origin;
@@ -73,11 +73,8 @@ pub async fn origins(url: &Url, reach: &Reach) -> Result<Vec<Origin>, Error> {
     let mut refused = None;
     let mut origins = Vec::new();
     for address in addresses {
-        match check(address, reach) {
-            Ok(()) => origins.push(Origin {
-                address: with_scope(address, url.port(), reach),
-                authority: url.authority().to_owned(),
-            }),
+        match destination(address, url.port(), reach) {
+            Ok(address) => origins.push(Origin { address, authority: url.authority().to_owned() }),
             Err(policy) => refused = refused.or(Some((address, policy))),
         }
     }
@@ -105,26 +102,12 @@ async fn addresses(url: &Url, reach: &Reach) -> Result<Vec<IpAddr>, Error> {
     Ok(found.map(|address| address.ip()).collect())
 }
 
-fn check(address: IpAddr, reach: &Reach) -> Result<(), Policy> {
+fn destination(address: IpAddr, port: u16, reach: &Reach) -> Result<SocketAddr, Policy> {
     match reach {
-        Reach::Asked => Ok(()),
+        Reach::Asked => Ok(SocketAddr::new(address, port)),
         Reach::Advert { interface, networks, pinned, .. } => {
-            let loopback = networks.iter().any(|network| network.address.is_loopback());
-            let carrier = match interface {
-                Some(_) => Carrier::Lan { networks },
-                None => Carrier::Dht { networks, direct: false },
-            };
-            check_address(address, carrier, *pinned, loopback)
+            Way { interface: *interface, networks, pinned: *pinned }.destination(address, port)
         }
-    }
-}
-
-fn with_scope(address: IpAddr, port: u16, reach: &Reach) -> SocketAddr {
-    match (address, reach) {
-        (IpAddr::V6(ip), Reach::Advert { interface, .. }) if ip.is_unicast_link_local() => {
-            SocketAddrV6::new(ip, port, 0, interface.unwrap_or(0)).into()
-        }
-        (address, Reach::Asked | Reach::Advert { .. }) => SocketAddr::new(address, port),
     }
 }
 

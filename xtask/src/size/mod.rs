@@ -9,11 +9,16 @@ use std::path::Path;
 use phase_tests::process::workspace_root;
 
 use crate::bare::{self, Bare};
+use crate::statics::{Processor, Static};
 use crate::steps::{cargo, command, step};
 use crate::{Error, install};
 
 /// The programs of the project.
-const PROGRAMS: [&str; 4] = ["phase-provider", "phase-discover", "phase-fetch", "phase-verify"];
+pub(crate) const PROGRAMS: [&str; 4] =
+    ["phase-provider", "phase-discover", "phase-fetch", "phase-verify"];
+
+/// What the boot client for arm64 may take, with everything in it; octets.
+const BOOT_MAX: u64 = 400 << 10;
 
 /// The kinds of client, and the features of `tests/bare` that make them.
 const CLIENTS: [(&str, &str); 3] = [("LAN", ""), ("LAN+DHT", "dht"), ("LAN+DHT, full", "full")];
@@ -24,6 +29,9 @@ pub(crate) struct Options {
     /// List the freestanding clients alone, not the programs.
     #[arg(long)]
     bare: bool,
+    /// List the boot client alone.
+    #[arg(long, conflicts_with_all = ["bare", "host", "panics"])]
+    boot: bool,
     /// Link the freestanding clients for this machine alone, which needs no other toolchain.
     #[arg(long)]
     host: bool,
@@ -35,10 +43,14 @@ pub(crate) struct Options {
 /// Builds and lists them.
 ///
 /// # Errors
-/// [`Error::Step`] when a build fails, [`Error::Unexpected`] when an image has an allocator.
+/// [`Error::Step`] when a build fails, [`Error::Unexpected`] when an image has an allocator or the boot client is too large.
 pub(crate) fn run(options: &Options) -> Result<(), Error> {
+    if options.boot {
+        return boot(&Processor::ALL);
+    }
     if !options.bare {
         programs()?;
+        boot(&[Processor::Arm64])?;
     }
     let mut kinds = vec![Bare::host()?];
     if !options.host {
@@ -61,14 +73,37 @@ pub(crate) fn run(options: &Options) -> Result<(), Error> {
     Ok(())
 }
 
+/// Lists the boot client's sizes.
+fn boot(processors: &[Processor]) -> Result<(), Error> {
+    for processor in processors {
+        let path = Static::find(*processor)?.boot()?.join("phase-boot");
+        let len = len(&path)?;
+        println!(
+            "phase-boot for {:<10} {:>8.1} KiB, {:.2} of the {} KiB it may have",
+            processor.name(),
+            len as f64 / 1024.0,
+            len as f64 / BOOT_MAX as f64,
+            BOOT_MAX >> 10,
+        );
+        if len > BOOT_MAX && *processor == Processor::Arm64 {
+            let found = format!("{len} octets, more than {BOOT_MAX}");
+            return Err(Error::Unexpected { what: path.display().to_string(), found });
+        }
+    }
+    Ok(())
+}
+
+fn len(path: &Path) -> Result<u64, Error> {
+    let metadata = fs::metadata(path);
+    Ok(metadata.map_err(|e| Error::os(format!("look at {}", path.display()), e))?.len())
+}
+
 fn programs() -> Result<(), Error> {
     let build = ["build", "--locked", "--release", "-p", "phase-provider", "--bins"];
     command("build the programs as released", cargo(&build))?;
     for name in PROGRAMS {
-        let path = workspace_root().join("target/release").join(name);
-        let metadata =
-            fs::metadata(&path).map_err(|e| Error::os(format!("look at {}", path.display()), e))?;
-        println!("{name:<16} {:>8.1} KiB", metadata.len() as f64 / 1024.0);
+        let len = len(&workspace_root().join("target/release").join(name))?;
+        println!("{name:<16} {:>8.1} KiB", len as f64 / 1024.0);
     }
     Ok(())
 }

@@ -42,7 +42,7 @@ mod verify;
 pub use encode::{ArtifactDraft, Draft, Envelope, KeySignature, encode_document, read_document};
 pub use error::{Error, Limit};
 pub use text::CommandLine;
-pub use verify::{Policy, Verified, verify};
+pub use verify::{Policy, Verified, claim, verify};
 
 use super::digest::Digest;
 use super::record::{Arch, Channel, Version};

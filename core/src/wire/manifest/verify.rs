@@ -87,6 +87,15 @@ pub fn verify<'b>(
     Ok(Verified { manifest, signed_by, digest })
 }
 
+/// The channel and architecture that a document claims to be for, where it does. Nothing is verified: use them only
+/// to ask [`verify`] for just that.
+#[must_use]
+pub fn claim(document: &[u8]) -> (Option<Channel>, Option<Arch>) {
+    let Ok((outer, _)) = read_outside(document) else { return (None, None) };
+    let channel = outer.channel.and_then(|channel| Channel::new(channel).ok());
+    (channel, outer.arch.and_then(|arch| Arch::canonical(arch).ok()))
+}
+
 /// Reads a document's two halves; nothing of it is believed yet.
 pub(super) fn read_outside(document: &[u8]) -> Result<(InnerJson<'_>, EnvelopeJson<'_>), Error> {
     if document.is_empty() || document.len() > MANIFEST_MAX {

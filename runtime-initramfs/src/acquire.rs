@@ -1,0 +1,239 @@
+//! From a discovery to an image: the providers that it accepts, the best first, then those that it finds later, then the
+//! fallbacks, until one of them gives all that is wanted.
+//! Not here: what is acceptable and in which order (`phase_core::select`), what becomes of the image.
+
+use std::array;
+use std::time::Duration;
+
+use embassy_futures::join::join_array;
+use embassy_time::with_timeout;
+use phase_core::client::CandidateId;
+use phase_core::select::{ClockFloor, TrustClass};
+use phase_core::time::UnixTime;
+use phase_core::wire::trust::Trust;
+use phase_core::wire::url::Url;
+
+use crate::clock::{self, EPOCH, unix_time};
+use crate::console::{Console, Step};
+use crate::discovery::Discovery;
+use crate::fetch::image::{Image, Item};
+use crate::fetch::source::{self, Reach};
+use crate::fetch::{Error, Failures, Fetch, Provider};
+use crate::network::Network;
+
+/// How long further providers are collected once one is found: one with a later version goes first.
+const COLLECT: Duration = Duration::from_millis(100);
+
+/// How long others may take to answer when the first ones fail: three questions on each link.
+const OTHERS: Duration = Duration::from_secs(3);
+
+/// How long one provider's connection is waited for when several are compared.
+const COMPARE: embassy_time::Duration = embassy_time::Duration::from_millis(500);
+
+/// Providers that are compared.
+const COMPARED: usize = 4;
+
+/// The files of an image that are wanted.
+pub type Choice<'a> = &'a dyn for<'i> Fn(&'i Image) -> Vec<&'i Item>;
+
+/// What came of it.
+#[derive(Debug)]
+pub enum Outcome {
+    /// Everything that was wanted is on the shelf of the fetch, verified.
+    Got {
+        /// The image.
+        image: Box<Image>,
+        /// Who gave it, or the last part of it.
+        provider: Box<Provider>,
+    },
+    /// Providers were tried; what to tell of their failures.
+    Failed(Error),
+    /// There was nobody to try.
+    Nobody,
+}
+
+/// Tries providers until one gives everything.
+#[derive(Debug)]
+pub struct Acquire<'a, 'f> {
+    fetch: &'a mut Fetch<'f, Network>,
+    network: &'a Network,
+    console: Console,
+    failures: Failures,
+    /// Whether the latest failure was not told yet: the last one of all is told as such.
+    untold: bool,
+    tried: Vec<CandidateId>,
+}
+
+/// The earliest time it can be: by this machine's clock, or by what the program and the trust store know.
+#[must_use]
+pub fn earliest_now(trust: &Trust) -> UnixTime {
+    let epoch = trust.epoch().map_or(EPOCH, |epoch| epoch.max(EPOCH));
+    ClockFloor::new(epoch, Some(unix_time())).floor()
+}
+
+impl<'a, 'f> Acquire<'a, 'f> {
+    /// Begins with nobody tried.
+    #[must_use]
+    pub fn new(fetch: &'a mut Fetch<'f, Network>, network: &'a Network, console: Console) -> Self {
+        Self {
+            fetch,
+            network,
+            console,
+            failures: Failures::default(),
+            untold: false,
+            tried: Vec::new(),
+        }
+    }
+
+    /// Tries these manifests, in their order.
+    pub async fn from_urls(mut self, urls: &[Url], choice: Choice<'_>) -> Outcome {
+        match self.try_urls(urls, choice).await {
+            Some(outcome) => outcome,
+            None => self.end(),
+        }
+    }
+
+    /// Tries what a discovery found, after its [`Discovery::run`], then `fallbacks`.
+    pub async fn from_discovery(
+        mut self,
+        discovery: &mut Discovery,
+        fallbacks: &[Url],
+        choice: Choice<'_>,
+    ) -> Outcome {
+        if discovery.client().best().is_some() {
+            if !self.fetch.request().has_only_signer() {
+                discovery.collect(COLLECT).await;
+            }
+            if let Some(outcome) = self.try_found(discovery, choice).await {
+                return outcome;
+            }
+            // Others may answer more slowly.
+            discovery.collect(OTHERS).await;
+            if let Some(outcome) = self.try_found(discovery, choice).await {
+                return outcome;
+            }
+        }
+        if let Some(outcome) = self.try_urls(fallbacks, choice).await {
+            return outcome;
+        }
+        self.end()
+    }
+
+    fn end(mut self) -> Outcome {
+        if !self.failures.is_latest_worst() {
+            self.tell_latest();
+        }
+        self.failures.into_worst().map_or(Outcome::Nobody, Outcome::Failed)
+    }
+
+    async fn try_urls(&mut self, urls: &[Url], choice: Choice<'_>) -> Option<Outcome> {
+        for url in urls {
+            self.tell_latest();
+            self.console.step(Step::Manifest, format_args!("trying {url}"));
+            if let Some(outcome) = self.attempt(Provider::asked(url.clone()), choice).await {
+                return Some(outcome);
+            }
+        }
+        None
+    }
+
+    /// Tries every accepted candidate that was not tried before.
+    async fn try_found(
+        &mut self,
+        discovery: &mut Discovery,
+        choice: Choice<'_>,
+    ) -> Option<Outcome> {
+        self.compare(discovery).await;
+        for (id, provider) in accepted(discovery) {
+            if self.tried.contains(&id) {
+                continue;
+            }
+            self.tried.push(id);
+            if let Some(outcome) = self.attempt(provider, choice).await {
+                return Some(outcome);
+            }
+        }
+        None
+    }
+
+    /// Tries one provider; `Some` when that is the end of it, well or not.
+    async fn attempt(&mut self, provider: Provider, choice: Choice<'_>) -> Option<Outcome> {
+        self.tell_latest();
+        let error = match self.fetch.image(&provider).await {
+            Ok(image) => match self.fetch.artifacts(&provider, &choice(&image)).await {
+                Ok(()) => {
+                    let (image, provider) = (Box::new(image), Box::new(provider));
+                    return Some(Outcome::Got { image, provider });
+                }
+                Err(error) => error,
+            },
+            Err(error) => error,
+        };
+        self.untold = true;
+        if self.failures.add(error) {
+            return None;
+        }
+        std::mem::take(&mut self.failures).into_worst().map(Outcome::Failed)
+    }
+
+    /// Tells why the one who was tried last failed.
+    fn tell_latest(&mut self) {
+        if let Some(latest) = self.failures.latest()
+            && std::mem::take(&mut self.untold)
+        {
+            self.console.step(latest.step(), format_args!("{latest}"));
+        }
+    }
+
+    /// Measures the way to each candidate where there are several, so that the near ones rank higher.
+    async fn compare(&self, discovery: &mut Discovery) {
+        let candidates = accepted(discovery);
+        if candidates.len() < 2 {
+            return;
+        }
+        let network = self.network;
+        let trips: [_; COMPARED] = array::from_fn(|index| {
+            let candidate = candidates.get(index);
+            async move {
+                let (id, provider) = candidate?;
+                let origins =
+                    source::origins(network, &provider.url, &provider.reach).await.ok()?;
+                let address = origins.first()?.address;
+                let begun = clock::now();
+                with_timeout(COMPARE, network.connect(address)).await.ok()?.ok()?;
+                Some((*id, clock::now().since(begun)))
+            }
+        });
+        for (id, trip) in join_array(trips).await.into_iter().flatten() {
+            discovery.client_mut().set_rtt(id, trip);
+        }
+    }
+}
+
+/// The accepted candidates, the best first.
+fn accepted(discovery: &Discovery) -> Vec<(CandidateId, Provider)> {
+    let client = discovery.client();
+    let provider = |candidate: &phase_core::client::Candidate| {
+        let class = candidate.verdict().ok()?.class;
+        let interface = candidate.link().map(|link| link.interface);
+        let interfaces = discovery.driver().network().interfaces();
+        // What the DHT says may lead to any interface.
+        let near = interfaces.iter().filter(|one| interface.is_none_or(|index| one.index == index));
+        let reach = Reach::Advert {
+            interface,
+            networks: near.flat_map(|one| one.networks()).collect(),
+            pinned: class == TrustClass::Pinned,
+            known: client.addresses(candidate.id()).collect(),
+        };
+        let advert = candidate.advert();
+        let provider = Provider {
+            url: candidate.url()?.clone(),
+            reach,
+            peer: candidate.peer().copied(),
+            digest: advert.and_then(|advert| advert.digest),
+            version: advert.map(|advert| advert.version.clone()),
+        };
+        Some((candidate.id(), provider))
+    };
+    client.candidates().filter_map(provider).collect()
+}

@@ -1,0 +1,218 @@
+//! `phase-boot fetch`: finds an image, or takes the one that is named, and leaves it verified in a directory.
+
+use std::fmt;
+use std::path::Path;
+use std::time::Duration;
+
+use embassy_time::with_timeout;
+use phase_core::wire::record::{Arch, Channel, Version};
+use phase_core::wire::url::Url;
+
+use super::discover::{no_network, nobody, prepare};
+use super::networked;
+use super::text::Object;
+use crate::acquire::{Acquire, Choice, Outcome, earliest_now};
+use crate::console::{Console, Step, print};
+use crate::discovery::{Discovery, Search};
+use crate::exit::Exit;
+use crate::fetch::image::{Image, Item, Selection};
+use crate::fetch::output::Output;
+use crate::fetch::shelf::Shelf;
+use crate::fetch::{Error, Fetch, Provider, Request};
+use crate::network::Network;
+use crate::options::Options;
+
+/// How long to wait for an address when nothing is said.
+const NETWORK_TIME: Duration = Duration::from_secs(10);
+
+/// Runs the command; the exit status is its result.
+#[must_use]
+pub fn run(options: &Options, console: Console) -> Exit {
+    let options = which(options);
+    let usage = |text: fmt::Arguments<'_>| console.failed(Step::Boot, Exit::Usage, text);
+    let Some(directory) = &options.output else {
+        return usage(format_args!("fetch needs --output DIR"));
+    };
+    let output = match Output::open(directory) {
+        Ok(output) => output,
+        Err(error) => return usage(format_args!("--output: {error}")),
+    };
+    let (search, network) = match trusting(&options, console) {
+        Ok(both) => both,
+        Err(exit) => return exit,
+    };
+    let work = fetch(&options, search, &network, output, console);
+    networked::run(&options, &network, console, work)
+}
+
+/// Opens the network for a command that needs somebody to trust.
+pub(super) fn trusting(options: &Options, console: Console) -> Result<(Search, Network), Exit> {
+    if options.trust.is_empty() && !options.insecure {
+        return Err(console.failed(
+            Step::Boot,
+            Exit::Usage,
+            format_args!(
+                "nobody is trusted, so no image can be verified; give --trust PEER_ID (phase-provider key show prints \
+                 it), --trust ed25519:KEY, or --trust FILE; at boot phase.trust=, or a file /etc/phase/trust"
+            ),
+        ));
+    }
+    prepare(options, console)
+}
+
+/// Says so where the provider's own key is all there is.
+pub(super) fn single_key(search: &Search, console: Console) {
+    if search.trust.is_single_key() && !search.insecure {
+        let text = "single-key mode: the provider's own key signs its manifests; release keys would be stronger";
+        console.step(Step::Boot, format_args!("{text}"));
+    }
+}
+
+/// What a search wants, for those who fetch.
+pub(super) fn request(search: &Search) -> Request {
+    Request {
+        channel: search.channel.clone(),
+        arch: search.arch.clone(),
+        trust: search.trust.clone(),
+        insecure: search.insecure,
+        now: earliest_now(&search.trust),
+    }
+}
+
+/// The channel and architecture: what was said, else what the URL says, else the defaults.
+pub(super) fn which(options: &Options) -> Options {
+    let mut options = options.clone();
+    if let Some((channel, arch)) = options.manifest.as_ref().and_then(of_url) {
+        if !options.said.channel {
+            options.channel = channel;
+        }
+        if !options.said.arch {
+            options.arch = arch;
+        }
+    }
+    options
+}
+
+fn of_url(url: &Url) -> Option<(Channel, Arch)> {
+    let path = url.path().strip_prefix('/')?.strip_suffix("/manifest.json")?;
+    let (channel, arch) = path.split_once('/')?;
+    Some((Channel::new(channel).ok()?, Arch::canonical(arch).ok()?))
+}
+
+/// Waits until there is an address that leads beyond its link, as long as was said.
+pub(super) async fn configured(
+    options: &Options,
+    network: &Network,
+    console: Console,
+) -> Result<(), Exit> {
+    let limit = options.timeout.unwrap_or(NETWORK_TIME);
+    let ticks = u64::try_from(limit.as_micros()).unwrap_or(u64::MAX);
+    let waiting =
+        with_timeout(embassy_time::Duration::from_micros(ticks), network.wait_configured());
+    waiting.await.map_err(|_| no_network(options, network, console))
+}
+
+async fn fetch(
+    options: &Options,
+    search: Search,
+    network: &Network,
+    output: Output,
+    console: Console,
+) -> Exit {
+    single_key(&search, console);
+    let directory = output.directory().to_owned();
+    let request = request(&search);
+    let selection = match options.selection.as_slice() {
+        [] => &[Selection::All],
+        selection => selection,
+    };
+    let mut fetch = Fetch::new(network, &request, console, Shelf::in_directory(output));
+    let choice: Choice<'_> = &|image| image.wanted(selection);
+    let (image, provider) =
+        match Box::pin(obtain(options, search, network, &mut fetch, choice, console)).await {
+            Ok(both) => both,
+            Err(exit) => return exit,
+        };
+    let items = image.wanted(selection);
+    if let Err(error) = fetch.shelf().commit(&image, &items) {
+        return failed(&error, console);
+    }
+    report(options, &image, &items, (&provider, &directory), console)
+}
+
+/// Gets an image onto the shelf, from the manifest that was named or from whoever is found; who gave it.
+pub(super) async fn obtain(
+    options: &Options,
+    search: Search,
+    network: &Network,
+    fetch: &mut Fetch<'_, Network>,
+    choice: Choice<'_>,
+    console: Console,
+) -> Result<(Box<Image>, Box<Provider>), Exit> {
+    let mut fallbacks: Vec<Url> = search.trust.fallbacks().cloned().collect();
+    fallbacks.extend(options.fallbacks.iter().cloned());
+    let acquire = Acquire::new(fetch, network, console);
+    let outcome = if let Some(url) = &options.manifest {
+        configured(options, network, console).await?;
+        acquire.from_urls(std::slice::from_ref(url), choice).await
+    } else {
+        let mut discovery = Discovery::begin(search, network.clone(), console).await;
+        discovery.run(options.timeout).await;
+        match acquire.from_discovery(&mut discovery, &fallbacks, choice).await {
+            Outcome::Nobody => return Err(nobody(options, &discovery, console)),
+            outcome @ (Outcome::Got { .. } | Outcome::Failed(_)) => outcome,
+        }
+    };
+    match outcome {
+        Outcome::Got { image, provider } => Ok((image, provider)),
+        Outcome::Failed(error) => Err(failed(&error, console)),
+        // A manifest that was named was tried.
+        Outcome::Nobody => Err(Exit::Internal),
+    }
+}
+
+/// Tells why there is no image.
+pub(super) fn failed(error: &Error, console: Console) -> Exit {
+    console.failed(error.step(), error.exit(), format_args!("{error}; {}", error.advice()))
+}
+
+/// Prints what is there.
+fn report(
+    options: &Options,
+    image: &Image,
+    items: &[&Item],
+    (provider, directory): (&Provider, &Path),
+    console: Console,
+) -> Exit {
+    let path = |item: &Item| directory.join(&item.name).display().to_string();
+    let text = if options.printing.json {
+        let files = items.iter().map(|item| {
+            Object::default()
+                .string("name", Some(&item.name))
+                .string("path", Some(&path(item)))
+                .plain("size", Some(&item.expected.size))
+                .string("digest", Some(&item.expected.digest.to_string()))
+        });
+        let peer = provider.peer.as_ref().map(ToString::to_string);
+        Object::default()
+            .string("url", Some(provider.url.as_str()))
+            .string("peer_id", peer.as_deref())
+            .string("channel", Some(image.channel.as_str()))
+            .string("arch", Some(image.arch.as_str()))
+            .string("version", image.version.as_ref().map(Version::as_str))
+            .plain("manifest_version", Some(&image.manifest_version))
+            .string("digest", Some(&image.digest.to_string()))
+            .strings("signed_by", image.signed_by.iter().map(|key| key.key_id().to_string()))
+            .string("output", Some(&directory.display().to_string()))
+            .objects("files", files)
+            .line()
+    } else {
+        items.iter().map(|item| format!("{}\n", path(item))).collect()
+    };
+    let exit = print(&text);
+    if exit != Exit::Success {
+        let text = format_args!("cannot write to standard output");
+        return console.failed(Step::Fetch, exit, text);
+    }
+    exit
+}

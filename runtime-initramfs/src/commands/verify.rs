@@ -1,0 +1,253 @@
+//! `phase-boot verify`: says whether a manifest, and the files that it names, are what a trusted key signed.
+
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::Path;
+
+use phase_core::limits::MANIFEST_MAX;
+use phase_core::wire::manifest::{self, Policy};
+use phase_core::wire::record::Version;
+use phase_core::wire::trust::Trust;
+use phase_core::wire::unix_time;
+use phase_core::wire::url::Url;
+
+use super::discover::open_network;
+use super::fetch::{configured, failed};
+use super::networked;
+use super::text::{Escaped, Object};
+use crate::acquire::earliest_now;
+use crate::console::{Console, Step, print};
+use crate::exit::Exit;
+use crate::fetch;
+use crate::fetch::image::{Image, Item};
+use crate::fetch::output::CMDLINE;
+use crate::fetch::part::is_complete;
+use crate::fetch::source::Reach;
+use crate::options::Options;
+use crate::trust;
+
+/// Runs the command; the exit status is its result.
+#[must_use]
+pub fn run(options: &Options, console: Console) -> Exit {
+    let usage = |text: fmt::Arguments<'_>| console.failed(Step::Verify, Exit::Usage, text);
+    let trust = match trust::load(&options.trust) {
+        Ok((trust, _)) => trust,
+        Err(error) => return usage(format_args!("{error}")),
+    };
+    if options.trust.is_empty() && !options.insecure {
+        return usage(format_args!(
+            "nobody is trusted, so nothing can be verified; give --trust PEER_ID, --trust ed25519:KEY, or --trust FILE"
+        ));
+    }
+    if options.insecure {
+        let text = "insecure: signatures are not needed; this verifies nothing but the form";
+        console.step(Step::Verify, format_args!("{text}"));
+    }
+    let source = options.document.as_deref().unwrap_or("-");
+    let (document, url) = match document(source, options, console) {
+        Ok(both) => both,
+        Err(exit) => return exit,
+    };
+    match image(document, url.as_ref(), &trust, options) {
+        Ok(image) => report(&image, options, console),
+        Err(error) => refuse(source, error, options, console),
+    }
+}
+
+/// The document, and the URL that its relative paths begin at.
+fn document(
+    source: &str,
+    options: &Options,
+    console: Console,
+) -> Result<(Vec<u8>, Option<Url>), Exit> {
+    let usage = |text: fmt::Arguments<'_>| console.failed(Step::Verify, Exit::Usage, text);
+    if !source.starts_with("http://") && !source.starts_with("https://") {
+        return match read(source) {
+            Ok(document) => Ok((document, None)),
+            Err(error) => Err(usage(format_args!("{}: {error}", Escaped(source)))),
+        };
+    }
+    let url = Url::parse(source)
+        .map_err(|error| usage(format_args!("{}: {} {error}", Escaped(source), error.code())))?;
+    let network = open_network(options, console)?;
+    let mut fetched = Vec::new();
+    let work = async {
+        if let Err(exit) = configured(options, &network, console).await {
+            return exit;
+        }
+        match fetch::document(&network, &url, &Reach::Asked).await {
+            Ok(document) => {
+                fetched = document;
+                Exit::Success
+            }
+            Err(error) => failed(&error, console),
+        }
+    };
+    let exit = networked::run(options, &network, console, work);
+    if exit == Exit::Success { Ok((fetched, Some(url))) } else { Err(exit) }
+}
+
+/// Reads a file, or `-` for standard input, but no more than shows that it is too long.
+fn read(source: &str) -> io::Result<Vec<u8>> {
+    let mut document = Vec::new();
+    let limit = MANIFEST_MAX as u64 + 1;
+    if source == "-" {
+        io::stdin().take(limit).read_to_end(&mut document)?;
+    } else {
+        File::open(source)?.take(limit).read_to_end(&mut document)?;
+    }
+    Ok(document)
+}
+
+/// Verifies the document for the channel and architecture that were said, else for those that it claims to be for.
+fn image(
+    document: Vec<u8>,
+    url: Option<&Url>,
+    trust: &Trust,
+    options: &Options,
+) -> Result<Image, manifest::Error> {
+    let (channel, arch) = manifest::claim(&document);
+    let channel = channel.filter(|_| !options.said.channel);
+    let arch = arch.filter(|_| !options.said.arch);
+    let policy = Policy {
+        channel: channel.as_ref().unwrap_or(&options.channel),
+        arch: arch.as_ref().unwrap_or(&options.arch),
+        trust,
+        floor: 0,
+        now: earliest_now(trust),
+        digest: None,
+        version: None,
+        insecure: options.insecure,
+    };
+    Image::verify(document, url, &policy)
+}
+
+fn refuse(source: &str, error: manifest::Error, options: &Options, console: Console) -> Exit {
+    if options.printing.json {
+        let text = Object::default()
+            .plain("verified", Some(&false))
+            .string("reason", Some(error.code()))
+            .string("explanation", Some(&error.to_string()))
+            .line();
+        // The exit status tells the same.
+        let _ = print(&text);
+    }
+    let exit =
+        if error == manifest::Error::NoTrust { Exit::Usage } else { Exit::VerificationFailed };
+    console.failed(Step::Verify, exit, format_args!("{}: {error}", Escaped(source)))
+}
+
+/// One file of the image, as it was found.
+struct Found {
+    name: String,
+    path: Option<String>,
+    /// What is wrong with it.
+    reason: Option<String>,
+}
+
+fn report(image: &Image, options: &Options, console: Console) -> Exit {
+    let files =
+        options.artifacts.as_deref().map_or_else(Vec::new, |directory| files(image, directory));
+    let wrong = files.iter().filter(|file| file.reason.is_some()).count();
+    for Found { name, reason, .. } in &files {
+        if let Some(reason) = reason {
+            console.step(Step::Verify, format_args!("{name}: {}", Escaped(reason)));
+        }
+    }
+    let signed_by = image.signed_by.iter().map(|key| key.key_id().to_string());
+    let text = if options.printing.json {
+        json(image, &files, signed_by)
+    } else if wrong == 0 {
+        let mut text = format!(
+            "verified {} {} version {} manifest {} signed by {}\n",
+            image.channel,
+            image.arch,
+            image.version.as_ref().map_or("-", Version::as_str),
+            image.manifest_version,
+            signed_by.collect::<Vec<_>>().join(" ")
+        );
+        let paths = files.iter().filter_map(|file| file.path.as_deref());
+        paths.for_each(|path| text.push_str(&format!("verified {path}\n")));
+        text
+    } else {
+        String::new()
+    };
+    let exit = print(&text);
+    match wrong {
+        0 if exit == Exit::Success => exit,
+        0 => console.failed(Step::Verify, exit, format_args!("cannot write to standard output")),
+        _ => console.failed(
+            Step::Verify,
+            Exit::VerificationFailed,
+            format_args!(
+                "{wrong} of {} files are not what was signed; fetch them again",
+                files.len()
+            ),
+        ),
+    }
+}
+
+fn json(image: &Image, files: &[Found], signed_by: impl Iterator<Item = String>) -> String {
+    let time = |time| unix_time::encode(time).map(|text| text.to_string());
+    let (created_at, expires_at) = (time(image.created_at), time(image.expires_at));
+    let verified = files.iter().all(|file| file.reason.is_none());
+    let objects = files.iter().map(|file| {
+        let object = Object::default()
+            .string("name", Some(&file.name))
+            .string("path", file.path.as_deref())
+            .plain("verified", Some(&file.reason.is_none()));
+        match &file.reason {
+            None => object,
+            Some(reason) => object.string("reason", Some(reason)),
+        }
+    });
+    Object::default()
+        .plain("verified", Some(&verified))
+        .string("channel", Some(image.channel.as_str()))
+        .string("arch", Some(image.arch.as_str()))
+        .string("version", image.version.as_ref().map(Version::as_str))
+        .plain("manifest_version", Some(&image.manifest_version))
+        .string("created_at", created_at.as_deref())
+        .string("expires_at", expires_at.as_deref())
+        .string("digest", Some(&image.digest.to_string()))
+        .strings("signed_by", signed_by)
+        .objects("files", objects)
+        .line()
+}
+
+/// Verifies every file that the manifest names, and the command line where there is one.
+fn files(image: &Image, directory: &Path) -> Vec<Found> {
+    let mut found: Vec<_> = image.items.iter().map(|item| file(item, directory)).collect();
+    let path = directory.join(CMDLINE);
+    if let Ok(text) = std::fs::read_to_string(&path) {
+        let same = Some(text.trim_end()) == image.cmdline.as_deref();
+        found.push(Found {
+            name: CMDLINE.into(),
+            path: Some(path.display().to_string()),
+            reason: (!same).then(|| "not the command line that was signed".into()),
+        });
+    }
+    found
+}
+
+fn file(item: &Item, directory: &Path) -> Found {
+    // A provider's file is called as in its path, a fetched one by its role.
+    let beside = item.path.iter().filter(|path| !path.starts_with('/')).map(String::as_str);
+    let in_place = beside.chain([item.name.as_str()]);
+    let path = in_place.map(|name| directory.join(name)).find(|path| path.exists());
+    let reason = match &path {
+        None => Some(format!("not in {}", directory.display())),
+        Some(path) => match is_complete(path, item.expected) {
+            Ok(true) => None,
+            Ok(false) => Some(format!(
+                "{} is not the file that was signed ({})",
+                path.display(),
+                item.expected.digest
+            )),
+            Err(error) => Some(format!("{}: {error}", path.display())),
+        },
+    };
+    let path = path.map(|path| path.display().to_string());
+    Found { name: item.name.clone(), path, reason }
+}

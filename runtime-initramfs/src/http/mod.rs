@@ -1,0 +1,117 @@
+//! One HTTP/1.1 GET at a time, for octets that nobody vouches for until they are verified.
+//! Spec: RFC 9110 §14 (ranges), RFC 9112.
+//!
+//! Connects to one checked address and to no other: no redirects, no proxies, no cookies, no credentials, no
+//! content codings. The head, silence and slowness are bounded. Every response has a connection of its own.
+//! A body may come with a length, in chunks (a recipient has to know them, RFC 9112 §7.1), or up to the end of the
+//! connection; what needs a length asks for it ([`Response::length`]).
+//! Not here: `https` (what is fetched is verified by signature and digest), which responses fit a request
+//! (`phase_core::fetch`).
+
+mod body;
+mod chunks;
+mod error;
+mod head;
+#[cfg(test)]
+mod tests;
+
+use std::fmt::Write as _;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use embassy_time::with_timeout;
+use embedded_io_async::Write as _;
+use phase_core::fetch::{CONNECT_MAX, HEAD_WAIT};
+
+pub use self::body::Response;
+pub use self::error::{Error, Problem};
+pub use self::head::{ETAG_MAX, Etag};
+use crate::fetch::dial::{Dial, DialError};
+
+/// The longest wait for a network that went away: a cable that is plugged in elsewhere, and another lease.
+const NETWORK_WAIT: embassy_time::Duration = embassy_time::Duration::from_secs(30);
+
+/// A server at an address that was checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// Where to connect.
+    pub address: SocketAddr,
+    /// What the `Host` header says: the URL's authority.
+    pub authority: String,
+}
+
+/// The part of a representation that is asked for.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct From<'a> {
+    /// The first octet wanted.
+    pub offset: u64,
+    /// Only if the representation is still this one (a strong `ETag`); else the whole.
+    pub etag: Option<&'a str>,
+}
+
+/// Waits for `future` as long as `limit`.
+async fn within<T>(
+    limit: Duration,
+    step: &'static str,
+    future: impl Future<Output = Result<T, Problem>>,
+) -> Result<T, Problem> {
+    // The limits are seconds.
+    let ticks = embassy_time::Duration::from_secs(limit.as_secs());
+    with_timeout(ticks, future).await.unwrap_or(Err(Problem::Silent { step, wait: limit }))
+}
+
+impl Origin {
+    /// Asks for `path`, from an offset on, and checks the head of the response.
+    ///
+    /// # Errors
+    /// Every [`Problem`] except those of a body. Try the next address or provider.
+    pub async fn get<'d, D: Dial>(
+        &self,
+        dial: &'d D,
+        path: &str,
+        from: From<'_>,
+    ) -> Result<Response<D::Stream<'d>>, Error> {
+        let response = self.ask(dial, path, from).await;
+        response.map_err(|problem| Error { address: self.address, problem })
+    }
+
+    async fn ask<'d, D: Dial>(
+        &self,
+        dial: &'d D,
+        path: &str,
+        from: From<'_>,
+    ) -> Result<Response<D::Stream<'d>>, Problem> {
+        let ready = with_timeout(NETWORK_WAIT, dial.ready()).await;
+        ready.map_err(|_| Problem::Connect(DialError::NoRoute))?;
+        let connecting = async { dial.dial(self.address).await.map_err(Problem::Connect) };
+        let mut stream = within(CONNECT_MAX, "connecting", connecting).await?;
+        let head = within(HEAD_WAIT, "its answer was waited for", async {
+            let request = self.request(path, from);
+            stream.write_all(request.as_bytes()).await.map_err(|_| Problem::Broken)?;
+            head::read(&mut stream).await
+        });
+        let head = head.await?;
+        let start = head.check(from.offset)?;
+        Ok(Response::new(self.address, stream, start, head))
+    }
+
+    /// The request. Paths and authorities come from URLs of the closed profile and validators from a head that was parsed: none
+    /// of them has a line end.
+    fn request(&self, path: &str, from: From<'_>) -> String {
+        let mut text = format!(
+            "GET {path} HTTP/1.1\r\nHost: {}\r\nUser-Agent: {}\r\nAccept-Encoding: identity\r\nConnection: close\r\n",
+            self.authority,
+            concat!("phase-boot/", env!("CARGO_PKG_VERSION")),
+        );
+        if from.offset > 0 {
+            // Writing to a `String` does not fail.
+            let _ = write!(text, "Range: bytes={}-\r\n", from.offset);
+            if let Some(etag) = from.etag {
+                let _ = write!(text, "If-Range: {etag}\r\n");
+            }
+        }
+        text.push_str("\r\n");
+        text
+    }
+}

@@ -1,0 +1,7 @@
+//! Machines that boot over the network: virtual arm64 machines with a real kernel, against our provider.
+//!
+//! Run by `cargo xtask test`, which brings the kernel, QEMU and the boot client.
+
+mod discovering;
+mod scene;
+mod tool;

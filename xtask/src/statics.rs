@@ -1,0 +1,227 @@
+//! Builds programs that need nothing of the machine they run on: static ones, with musl.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use phase_tests::process::workspace_root;
+
+use crate::Error;
+use crate::install::find_program;
+use crate::steps::{step, to_the_end};
+use crate::toolchain::{self, Extra, Toolchain};
+
+/// A processor that static programs are built for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Processor {
+    /// 64-bit ARM.
+    Arm64,
+    /// 64-bit x86.
+    #[value(name = "x86_64")]
+    X86_64,
+}
+
+/// What a program is built for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// To be loaded before there is a network.
+    Small,
+    /// To serve.
+    Fast,
+}
+
+impl Kind {
+    /// Its profile in Cargo.toml.
+    const fn profile(self) -> &'static str {
+        match self {
+            Self::Small => "boot",
+            Self::Fast => "release",
+        }
+    }
+}
+
+/// What can build for one processor.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Static {
+    processor: Processor,
+    toolchain: Toolchain,
+}
+
+impl Processor {
+    /// All of them.
+    pub(crate) const ALL: [Self; 2] = [Self::Arm64, Self::X86_64];
+
+    /// Its name in channels, files and options.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Arm64 => "arm64",
+            Self::X86_64 => "x86_64",
+        }
+    }
+
+    /// Its name in targets and in the names of compilers.
+    const fn machine(self) -> &'static str {
+        match self {
+            Self::Arm64 => "aarch64",
+            Self::X86_64 => "x86_64",
+        }
+    }
+
+    /// Debian's name of it.
+    const fn debian(self) -> &'static str {
+        match self {
+            Self::Arm64 => "arm64",
+            Self::X86_64 => "amd64",
+        }
+    }
+
+    /// Rust's name of it with Linux and musl.
+    pub(crate) fn target(self) -> String {
+        format!("{}-unknown-linux-musl", self.machine())
+    }
+
+    /// The specification with which Debian's compiler links with musl.
+    fn specs(self) -> PathBuf {
+        format!("/usr/lib/{}-linux-musl/musl-gcc.specs", self.machine()).into()
+    }
+
+    /// Debian's compiler of C for it.
+    fn gcc(self) -> String {
+        format!("{}-linux-gnu-gcc", self.machine())
+    }
+
+    fn is_own(self) -> bool {
+        self.machine() == std::env::consts::ARCH
+    }
+
+    /// Debian's packages that linking for it needs and that are missing.
+    fn missing(self) -> Vec<String> {
+        let mut packages = Vec::new();
+        if find_program(&self.gcc()).is_none() {
+            let of = format!("gcc-{}-linux-gnu", self.machine().replace('_', "-"));
+            packages.push(if self.is_own() { "gcc".to_owned() } else { of });
+        }
+        if find_program("ld.lld").is_none() {
+            packages.push("lld".to_owned());
+        }
+        if !self.specs().exists() {
+            packages.push(format!("musl-dev:{}", self.debian()));
+        }
+        packages
+    }
+}
+
+impl Static {
+    /// Finds what builds for `processor`, and installs it where that is allowed.
+    ///
+    /// # Errors
+    /// [`Error::Missing`] with the commands that install it.
+    pub(crate) fn find(processor: Processor) -> Result<Self, Error> {
+        let what = format!("find a toolchain for static {} programs", processor.name());
+        let toolchain = step(&what, || {
+            let packages = processor.missing();
+            let architecture = (!processor.is_own()).then_some(processor.debian());
+            let extra = Extra { packages: &packages, architecture };
+            toolchain::find(&[&processor.target()], extra)?.with_source()
+        })?;
+        Ok(Self { processor, toolchain })
+    }
+
+    /// Builds the boot client, as small as it can be; gives the directory that it is in.
+    ///
+    /// # Errors
+    /// [`Error::Step`] when it cannot be built.
+    pub(crate) fn boot(self) -> Result<PathBuf, Error> {
+        self.build("phase-boot", Kind::Small)
+    }
+
+    /// Builds the provider's programs; gives the directory that they are in.
+    ///
+    /// # Errors
+    /// [`Error::Step`] when they cannot be built.
+    pub(crate) fn provider(self) -> Result<PathBuf, Error> {
+        let toolchain = match self.toolchain {
+            Toolchain::Rustup | Toolchain::RustupSource => Toolchain::Rustup,
+            Toolchain::Debian => Toolchain::Debian,
+        };
+        Self { toolchain, ..self }.build("phase-provider", Kind::Fast)
+    }
+
+    fn build(self, package: &str, kind: Kind) -> Result<PathBuf, Error> {
+        let (processor, target) = (self.processor, self.processor.target());
+        step(&format!("build {package} for {}", processor.name()), || {
+            let place = workspace_root().join("target/static");
+            let mut build = self.toolchain.build("std,panic_abort", &place);
+            build.args(["--profile", kind.profile(), "-p", package, "--bins", "--target", &target]);
+            let mut flags = vec!["-Ctarget-feature=+crt-static".to_owned()];
+            let name = target.to_uppercase().replace('-', "_");
+            let linker = format!("CARGO_TARGET_{name}_LINKER");
+            match self.toolchain {
+                Toolchain::Rustup | Toolchain::RustupSource => {
+                    build.env(linker, "rust-lld");
+                    flags.extend(
+                        ["-Clink-self-contained=yes", "-Clink-arg=--build-id=none"]
+                            .map(str::to_owned),
+                    );
+                }
+                Toolchain::Debian => {
+                    build.env(linker, linker_of(processor, &place)?);
+                    flags.extend(FLAGS_OF_DEBIAN.map(str::to_owned));
+                }
+            }
+            match (kind, self.toolchain) {
+                (_, Toolchain::Rustup) => {}
+                // Without what tells the way to a panic, which would need the unwinder.
+                (Kind::Fast, _) => drop(build.arg("-Zbuild-std-features=")),
+                (Kind::Small, _) => {
+                    build.arg("-Zbuild-std-features=optimize_for_size");
+                    // Nothing unwinds or is said of a panic, and no tables tell how to.
+                    let abort = [
+                        "-Zunstable-options",
+                        "-Cpanic=immediate-abort",
+                        "-Cforce-unwind-tables=no",
+                    ];
+                    flags.extend(abort.map(str::to_owned));
+                }
+            }
+            flags.push("-Crelocation-model=static".to_owned());
+            // The same octets wherever the sources are.
+            flags.push(format!("--remap-path-prefix={}=.", workspace_root().display()));
+            build.env(format!("CARGO_TARGET_{name}_RUSTFLAGS"), flags.join(" "));
+            to_the_end("build", build)?;
+            Ok(place.join(&target).join(kind.profile()))
+        })
+    }
+}
+
+/// LLVM's linker leaves no gaps in a file whose parts are on pages of 64 KiB in memory, GNU's does.
+const FLAGS_OF_DEBIAN: [&str; 3] =
+    ["-Clink-self-contained=no", "-Clink-arg=-fuse-ld=lld", "-Clink-arg=-Wl,--build-id=none"];
+
+/// Writes a linker that links with musl by Debian's compiler of C.
+///
+/// rustc takes it for a gcc by its name. It links with a library that has nothing in it in the place of the unwinder, which
+/// nothing refers to where a panic aborts.
+fn linker_of(processor: Processor, place: &Path) -> Result<PathBuf, Error> {
+    let directory = place.join("link").join(processor.name());
+    let failed = |e| Error::os(format!("write into {}", directory.display()), e);
+    fs::create_dir_all(&directory).map_err(failed)?;
+    // An archive without members (ar(5)).
+    fs::write(directory.join("libunwind.a"), "!<arch>\n").map_err(failed)?;
+    // Where a compiler for another processor looks for it.
+    let lld = find_program("ld.lld").unwrap_or_else(|| "/usr/bin/ld.lld".into());
+    let link = directory.join("ld.lld");
+    // There is one already unless this is the first time.
+    let _ = fs::remove_file(&link);
+    std::os::unix::fs::symlink(lld, &link).map_err(failed)?;
+    let linker = directory.join("musl-gcc");
+    let script = format!(
+        "#!/bin/sh\nexec {gcc} -specs={specs} -B{here} -L{here} \"$@\"\n",
+        gcc = processor.gcc(),
+        specs = processor.specs().display(),
+        here = directory.display(),
+    );
+    fs::write(&linker, script).map_err(failed)?;
+    let executable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    fs::set_permissions(&linker, executable).map_err(failed)?;
+    Ok(linker)
+}
