@@ -3,5 +3,6 @@
 //! Run by `cargo xtask test`, which brings the kernel, QEMU and the boot client.
 
 mod discovering;
+mod idle;
 mod scene;
 mod tool;

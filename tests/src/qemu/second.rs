@@ -23,6 +23,7 @@ const SCRIPT: &str = r#"
 box=/bin/busybox
 $box mount -t proc proc /proc
 $box mount -t sysfs sysfs /sys
+$box mount -t devtmpfs dev /dev
 echo "MARKER$($box uname -r)"
 while read -r module; do $box insmod "$module"; done < /etc/phase/modules
 trust=$($box sed -n 's/.*phase\.trust=\([^ ]*\).*/\1/p' /proc/cmdline)
@@ -36,9 +37,17 @@ $box poweroff -f
 /// # Errors
 /// What is missing of the kernel, the boot client or busybox.
 pub fn image(kernel: &Kernel, boot_program: &Path) -> Result<Image, Error> {
+    let script = SCRIPT.replace("MARKER", MARKER).replace("DISCOVERED", DISCOVERED);
+    image_of(kernel, boot_program, &script)
+}
+
+/// An image whose `/init` is this script, with the boot client and busybox in `/bin`.
+///
+/// # Errors
+/// As [`image`].
+pub fn image_of(kernel: &Kernel, boot_program: &Path, script: &str) -> Result<Image, Error> {
     let directory = TempDir::new().map_err(|e| Error::os("make a directory for an image", e))?;
     let init = directory.path().join("init");
-    let script = SCRIPT.replace("MARKER", MARKER).replace("DISCOVERED", DISCOVERED);
     fs::write(&init, format!("#!/bin/busybox sh{script}"))
         .map_err(|e| Error::os("write /init", e))?;
     let contents = Contents {
