@@ -2,14 +2,16 @@
 //!
 //! ```text
 //! start ─► bootstraps: FIND_NODE(own id) ─► along the closest peers ─► each bucket     again every 10 min
+//!        ─► a network of few: the same                                                  after 15 s, 45 s, ..
+//! visitor ─► dialled once where it says that it listens ─► routing table
 //! advert ─► closest to the base key:      PUT_VALUE, ADD_PROVIDER under the raw key
 //!        ─► closest to the provider key:  ADD_PROVIDER
 //!        ─► closest to the sub-key:       PUT_VALUE                                     again when it is signed
-//!        ─► three of the holders: GET_VALUE, every twelfth of the lifetime ─► PUT_VALUE where it is spoilt
+//!        ─► three holders of each record: GET_VALUE, every twelfth of the lifetime ─► PUT_VALUE where it is spoilt
 //! ```
 //!
-//! A holder is given a text a second time once at most, and never in the place of another provider's valid advert:
-//! there is no war of writers. Nothing is withdrawn: what a stopped provider published ends with its lifetime.
+//! A holder is given a text a second time once at most for each key, and never in the place of another provider's
+//! valid advert under the key that all share: there is no war of writers. Nothing is withdrawn: what a stopped provider published ends with its lifetime.
 //!
 //! | file | what |
 //! |---|---|
