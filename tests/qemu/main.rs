@@ -2,7 +2,9 @@
 //!
 //! Run by `cargo xtask test`, which brings the kernel, QEMU and the boot client.
 
+mod booting;
 mod discovering;
 mod idle;
 mod scene;
+mod tamper;
 mod tool;

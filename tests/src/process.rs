@@ -257,6 +257,15 @@ pub fn run(mut command: Command) -> Result<String, Error> {
     Err(Error::CommandFailed { command: describe(&command), status: output.status, stderr })
 }
 
+/// Where [`binary`] looks, when somebody has chosen.
+static CHOSEN: OnceLock<PathBuf> = OnceLock::new();
+
+/// Lets [`binary`] take programs from this directory, in the whole process; the first choice stays.
+pub fn take_binaries_from(directory: PathBuf) {
+    // Whoever comes second wants the same: a process measures one build.
+    let _ = CHOSEN.set(directory);
+}
+
 /// The path of one of the workspace's programs (`phase-provider`, `phase-discover`, ...).
 ///
 /// They are taken from the directory named by `PHASE_BIN_DIR`, or built once per test process in the
@@ -265,9 +274,10 @@ pub fn run(mut command: Command) -> Result<String, Error> {
 /// # Errors
 /// [`Error::CommandFailed`] when the build fails, [`Error::ToolMissing`] when there is no such program.
 pub fn binary(name: &str) -> Result<PathBuf, Error> {
-    let directory = match env::var_os("PHASE_BIN_DIR") {
-        Some(directory) => PathBuf::from(directory),
-        None => built_directory()?,
+    let directory = match (CHOSEN.get(), env::var_os("PHASE_BIN_DIR")) {
+        (Some(directory), _) => directory.clone(),
+        (None, Some(directory)) => PathBuf::from(directory),
+        (None, None) => built_directory()?,
     };
     let path = directory.join(name);
     if path.is_file() {

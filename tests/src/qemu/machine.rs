@@ -10,7 +10,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use crate::netns::{Namespace, Segment};
-use crate::process::{Finished, Process, Stream};
+use crate::process::{Finished, Process, Stream, run};
 use crate::{Error, deadline};
 
 /// A boot takes a second or two by itself, and many times that beside others on a busy machine.
@@ -68,6 +68,16 @@ impl Tap {
     pub fn in_namespace(namespace: &Namespace, interface: &str) -> Self {
         let namespace = namespace.name().to_owned();
         Self { namespace, interface: interface.to_owned(), offloads: true }
+    }
+
+    /// Takes the port away again, when no machine uses it.
+    ///
+    /// # Errors
+    /// [`Error::CommandFailed`] with what `ip` said.
+    pub fn remove(self) -> Result<(), Error> {
+        let mut ip = std::process::Command::new("ip");
+        ip.args(["-n", &self.namespace, "link", "delete", "dev", &self.interface]);
+        run(ip).map(drop)
     }
 
     /// Lets every frame leave as a wire would carry it.

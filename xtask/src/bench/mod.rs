@@ -4,6 +4,7 @@
 //! result goes to the terminal and into its section of BENCHMARKS.md.
 
 mod answers;
+mod boot;
 mod conditions;
 mod dht;
 mod discovery;
@@ -31,6 +32,8 @@ enum What {
     Lan(lan::Options),
     /// Lookups in a DHT of stock nodes at several distances, beside rust-libp2p.
     Dht(dht::Options),
+    /// Virtual machines that boot over the network, one after another.
+    Boot(boot::Options),
     /// Decoding and encoding DNS messages, beside other codecs.
     Codec,
     /// Setting up a libp2p connection, beside `snow`.
@@ -57,6 +60,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Error> {
     match &options.what {
         What::Lan(options) => lan::run(options),
         What::Dht(options) => dht::run(options),
+        What::Boot(options) => boot::run(options),
         What::Codec => in_one_process("codec", "Codec", &[]),
         What::Handshake => in_one_process("handshake", "Handshake", &[]),
         What::Responder => in_one_process("responder", "Responder without sockets", &[]),
