@@ -23,7 +23,8 @@ use phase_tests::harness::{
 
 type WideClient = Client<Finder<Box<[ClientSlot<RX_SMALL>]>, RX_SMALL>>;
 
-const SIZE: DhtSize = DhtSize { connections: 10, peers: 160, records: 16 };
+/// As many connections of others as `phase-provider` takes, and as many places again.
+const SIZE: DhtSize = DhtSize { connections: 24, peers: 160, records: 16 };
 
 /// Half of the nodes stay longer than this.
 const HALF_LIFE: f64 = 3600.0;
@@ -36,6 +37,9 @@ const JOINING: Duration = Duration::from_secs(180);
 const MEASURED: Duration = Duration::from_secs(1200);
 const LOOKUPS: u32 = 300;
 
+/// How long a client tries; a search that finds nothing is done again after five seconds.
+const PATIENCE: Duration = Duration::from_secs(15);
+
 /// The number of the client's host, which is another client each time.
 const CLIENT: u64 = 1 << 20;
 
@@ -43,7 +47,7 @@ fn main() {
     let asked: Vec<u64> = std::env::args().filter_map(|word| word.parse().ok()).collect();
     let sizes = if asked.is_empty() { vec![100, 300, 1000] } else { asked };
     println!(
-        " nodes  lookups  found %  dials p50  p95  kB p50   ms p50   p99  dials/node/h  MB  seconds"
+        " nodes  lookups  found %  at once %  dials p50  p95  kB p50   ms p50   p99  dials/node/h  MB  seconds"
     );
     for nodes in sizes {
         let start = Clock::now();
@@ -53,7 +57,10 @@ fn main() {
         world.measure();
         let hours = MEASURED.as_secs_f64() / 3600.0;
         let per_node = (world.dials() - before) as f64 / hours / nodes as f64;
-        let found: Vec<_> = world.lookups.iter().filter(|one| one.took.is_some()).collect();
+        let count = world.lookups.len() as f64;
+        let percent = |is_it: &dyn Fn(&&Lookup) -> bool| {
+            100.0 * world.lookups.iter().filter(is_it).count() as f64 / count
+        };
         let sorted = |of: &dyn Fn(&Lookup) -> f64| {
             let mut all: Vec<_> = world.lookups.iter().map(of).collect();
             all.sort_by(f64::total_cmp);
@@ -63,9 +70,9 @@ fn main() {
         let octets = sorted(&|one| one.octets as f64 / 1000.0);
         let times = sorted(&|one| one.took.map_or(f64::INFINITY, |took| took.as_secs_f64() * 1e3));
         println!(
-            "{nodes:>6}  {:>7}  {:>7.2}  {:>9}  {:>3}  {:>6.1}  {:>7.0}  {:>4.0}  {per_node:>12.0}  {:>2}  {:>7.0}",
-            world.lookups.len(),
-            100.0 * found.len() as f64 / world.lookups.len() as f64,
+            "{nodes:>6}  {count:>7}  {:>7.2}  {:>9.2}  {:>9}  {:>3}  {:>6.1}  {:>7.0}  {:>4.0}  {per_node:>12.0}  {:>2}  {:>7.0}",
+            percent(&|one| one.took.is_some()),
+            percent(&|one| one.in_vain.is_none()),
             dials(0.5),
             dials(0.95),
             octets(0.5),
@@ -74,12 +81,19 @@ fn main() {
             resident(),
             start.elapsed().as_secs_f64(),
         );
+        for (number, lookup) in world.lookups.iter().enumerate() {
+            if let Some(report) = &lookup.in_vain {
+                println!("the first search of lookup {number} found nothing:\n{report}");
+            }
+        }
     }
 }
 
 struct Lookup {
-    /// From its start to the first accepted candidate.
+    /// From its start to the first accepted candidate, within the quarter of a minute that it may take.
     took: Option<Duration>,
+    /// What the first search did, if it found nothing and was done again.
+    in_vain: Option<String>,
     dials: u64,
     /// Sent and received by the client.
     octets: u64,
@@ -216,19 +230,25 @@ impl World {
         let client = wide_client(start, number, provider, &bootstraps);
         self.network.restart(host, Station::Node(Box::new(Recorded::new(client))));
         let before = self.network.tcp_traffic(host);
-        let over = |network: &Network| {
-            network.told_by::<WideClient>(host).iter().any(|(_, event)| *event == Event::Searched)
+        let told = |network: &Network, is_it: fn(&Event) -> bool| {
+            network.told_by::<WideClient>(host).iter().any(|(_, event)| is_it(event))
         };
-        self.network.run_until(Duration::from_secs(15), over);
+        let accepted: fn(&Event) -> bool = |event| matches!(event, Event::Accepted(_));
+        let over = |network: &Network| told(network, |event| *event == Event::Searched);
+        self.network.run_until(PATIENCE, over);
+        let report = || self.network.machine_of::<WideClient>(host).dht().report().to_string();
+        let in_vain = (!told(&self.network, accepted)).then(report);
+        let left = PATIENCE.saturating_sub(self.network.now().since(start));
+        self.network.run_until(left, |network| told(network, accepted));
         let told = self.network.told_by::<WideClient>(host).iter();
-        let mut accepted = told.filter(|(_, event)| matches!(event, Event::Accepted(_)));
-        let took = accepted.next().map(|(at, _)| at.since(start));
+        let mut told = told.filter(|(_, event)| accepted(event));
+        let took = told.next().map(|(at, _)| at.since(start));
         let after = self.network.tcp_traffic(host);
         let octets = |traffic: phase_tests::harness::TcpTraffic| {
             traffic.octets_sent + traffic.octets_received
         };
         let (dials, octets) = (after.dials - before.dials, octets(after) - octets(before));
-        self.lookups.push(Lookup { took, dials, octets });
+        self.lookups.push(Lookup { took, in_vain, dials, octets });
         self.network.unplug(host);
     }
 
