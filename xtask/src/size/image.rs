@@ -40,9 +40,9 @@ pub(super) fn read(path: &Path) -> Result<Image, Error> {
         what: path.display().to_string(),
         found: e.to_string(),
     })?;
-    let is_variable = |section: &Section<'_, '_>| match section.flags() {
-        SectionFlags::Elf { sh_flags, .. } => sh_flags.contains(SHF_ALLOC | SHF_WRITE),
-        _ => false,
+    let is_variable = |section: &Section<'_, '_>| {
+        let SectionFlags::Elf { sh_flags, .. } = section.flags() else { return false };
+        sh_flags.contains(SHF_ALLOC | SHF_WRITE)
     };
     let size = |section: Section<'_, '_>| section.size();
     let flash = file.sections().filter(takes_flash).map(size).sum();
