@@ -231,7 +231,11 @@ pub const RECORD_LIFETIME_MAX: u32 = 2 * 60 * 60;
 /// Records that one peer may put in a second; as many at once.
 pub const PUTS_PER_SECOND: u8 = 10;
 
-/// Peers whose rate of puts is counted by itself.
+/// Records that the peers of one IP prefix may put in a second; as many at once. A fleet behind one address
+/// publishes one after the other.
+pub const PUTS_PER_SECOND_GROUP: u8 = 40;
+
+/// Peers, and IP prefixes, whose rate of puts is counted by itself.
 pub const PUT_SOURCES: usize = 32;
 
 /// libp2p `specs/kad-dht`: providers kept of one key: k.
@@ -324,6 +328,10 @@ pub const AUDITED: usize = 3;
 
 /// Peers that wait to be probed or repaired.
 pub const PROBES: usize = 8;
+
+/// Peers that connected to us and are dialled at one time to see whether they can be: strangers must not keep us from
+/// our own dials.
+pub const DIAL_BACKS: usize = 2;
 
 /// What a DHT node told and nobody has taken yet.
 pub const DHT_EVENTS: usize = 32;

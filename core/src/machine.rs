@@ -87,6 +87,8 @@ pub struct Wake {
 
 impl Wake {
     /// The earlier of two deadlines.
+    // Called from many places: small programs get it once.
+    #[inline(never)]
     #[must_use]
     pub fn earliest(a: Option<Self>, b: Option<Self>) -> Option<Self> {
         match (a, b) {
@@ -191,13 +193,15 @@ pub struct Transmit {
 }
 
 /// Names a TCP connection; never used again in the life of a machine. Each side numbers those that it begins.
+// Zero is no kind, so that it is what a vacant place for a connection begins with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[repr(u32)]
 pub enum ConnectionId {
     /// The machine asked for it by [`ConnectionOutput::Connect`].
-    Dialed(u32),
+    Dialed(u32) = 1,
     /// The driver accepted it: [`ConnectionInput::Accepted`].
-    Accepted(u32),
+    Accepted(u32) = 2,
 }
 
 /// What a driver tells of a connection.

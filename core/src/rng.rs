@@ -3,9 +3,11 @@
 
 use core::time::Duration;
 
-use rand_chacha::ChaCha8Rng;
+use chacha20::ChaCha8Rng;
 use rand_core::{Rng as _, SeedableRng as _};
 use sha2::{Digest as _, Sha256};
+
+use crate::time::micros;
 
 /// 32 octets of entropy from the driver; a fixed value makes a run repeatable.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -41,7 +43,6 @@ impl Seed {
 }
 
 /// One labelled stream of random numbers.
-#[derive(Clone)]
 pub struct Rng(ChaCha8Rng);
 
 impl core::fmt::Debug for Rng {
@@ -63,8 +64,7 @@ impl Rng {
 
     /// A duration uniform in `low..=high`, to the microsecond; `low` where `high` is not above it.
     pub fn duration(&mut self, low: Duration, high: Duration) -> Duration {
-        let span = high.saturating_sub(low).as_micros();
-        let span = u64::try_from(span).unwrap_or(u64::MAX).saturating_add(1);
+        let span = micros(high.saturating_sub(low)).saturating_add(1);
         // Multiply-shift: a bias of at most span / 2^64.
         let product = u128::from(self.0.next_u64()).wrapping_mul(u128::from(span)) >> 64;
         low.saturating_add(Duration::from_micros(u64::try_from(product).unwrap_or(0)))

@@ -2,6 +2,7 @@
 //! ([`UnixTime`]) that appears only inside signed records.
 //! Not here: reading a clock.
 
+use core::cmp::Ordering;
 use core::ops::{Add, AddAssign, Sub};
 use core::time::Duration;
 
@@ -37,8 +38,7 @@ impl Instant {
 impl Add<Duration> for Instant {
     type Output = Self;
     fn add(self, rhs: Duration) -> Self {
-        let micros = u64::try_from(rhs.as_micros()).unwrap_or(u64::MAX);
-        Self(self.0.saturating_add(micros))
+        Self(self.0.saturating_add(micros(rhs)))
     }
 }
 
@@ -52,32 +52,56 @@ impl AddAssign<Duration> for Instant {
 impl Sub<Duration> for Instant {
     type Output = Self;
     fn sub(self, rhs: Duration) -> Self {
-        let micros = u64::try_from(rhs.as_micros()).unwrap_or(u64::MAX);
-        Self(self.0.saturating_sub(micros))
+        Self(self.0.saturating_sub(micros(rhs)))
     }
 }
 
-/// An instant or none in eight octets, for tables of many.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Deadline(Instant);
+/// Whole microseconds, saturating. [`Duration::as_micros`] counts in 128 bits, which no machine here has.
+pub(crate) fn micros(duration: Duration) -> u64 {
+    let seconds = duration.as_secs().saturating_mul(1_000_000);
+    seconds.saturating_add(u64::from(duration.subsec_micros()))
+}
+
+/// An instant or none in eight octets, for tables of many; none is the last of all. It is kept as the microseconds
+/// from it to the end of time, so that a vacant place in a table is all zeros and begins in no octet of flash.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Deadline(u64);
 
 impl Deadline {
     /// No instant: the end of time stands for it.
-    pub(crate) const NONE: Self = Self(Instant(u64::MAX));
+    pub(crate) const NONE: Self = Self(0);
 
     /// At `at`.
     pub(crate) const fn new(at: Instant) -> Self {
-        Self(at)
+        Self(!at.0)
     }
 
     /// The instant.
     pub(crate) fn get(self) -> Option<Instant> {
-        (self != Self::NONE).then_some(self.0)
+        (self != Self::NONE).then_some(Instant(!self.0))
     }
 
     /// Whether there is an instant and it is not later than `now`.
     pub(crate) fn is_due(self, now: Instant) -> bool {
-        self != Self::NONE && self.0 <= now
+        self != Self::NONE && !self.0 <= now.0
+    }
+}
+
+impl Ord for Deadline {
+    fn cmp(&self, other: &Self) -> Ordering {
+        other.0.cmp(&self.0)
+    }
+}
+
+impl PartialOrd for Deadline {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl core::fmt::Debug for Deadline {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        self.get().fmt(f)
     }
 }
 
@@ -106,5 +130,25 @@ mod tests {
         assert_eq!(end + Duration::MAX, end);
         assert_eq!(Instant::ZERO.since(end), Duration::ZERO);
         assert_eq!(UnixTime(u64::MAX).plus(1), UnixTime(u64::MAX));
+    }
+
+    #[test]
+    fn microseconds_are_those_of_the_duration() {
+        let ends = [Duration::ZERO, Duration::from_nanos(1_999), Duration::from_micros(u64::MAX)];
+        for duration in ends.into_iter().chain([Duration::new(3, 999_999_999)]) {
+            assert_eq!(u128::from(micros(duration)), duration.as_micros());
+        }
+        assert_eq!(micros(Duration::MAX), u64::MAX);
+    }
+
+    #[test]
+    fn deadlines_are_in_the_order_of_their_instants_and_none_is_the_last() {
+        let (one, two) = (Instant::from_micros(1), Instant::from_micros(2));
+        let [first, second] = [one, two].map(Deadline::new);
+        assert!(first < second && second < Deadline::NONE);
+        assert_eq!(second.min(first).get(), Some(one));
+        assert!(second.is_due(two) && !second.is_due(one));
+        assert_eq!(Deadline::NONE.get(), None);
+        assert!(!Deadline::NONE.is_due(Instant::from_micros(u64::MAX)));
     }
 }

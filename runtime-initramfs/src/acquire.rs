@@ -101,7 +101,9 @@ impl<'a, 'f> Acquire<'a, 'f> {
         choice: Choice<'_>,
     ) -> Outcome {
         if discovery.client().best().is_some() {
-            discovery.collect(COLLECT).await;
+            if !self.fetch.request().has_only_signer() {
+                discovery.collect(COLLECT).await;
+            }
             if let Some(outcome) = self.try_found(discovery, choice).await {
                 return outcome;
             }

@@ -3,11 +3,11 @@
 //! Not for the first process, which the kernel protects from signals that it does not handle.
 
 use std::future::poll_fn;
+use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::rc::Rc;
 use std::task::Poll;
 
-use nix::errno::Errno;
 use nix::sys::signal::{SigSet, Signal, raise};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::read;
@@ -29,13 +29,13 @@ impl Interrupts {
     ///
     /// # Errors
     /// What the kernel says.
-    pub fn hold() -> Result<Self, Errno> {
+    pub fn hold() -> io::Result<Self> {
         let mut signals = SigSet::empty();
         [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP].into_iter().for_each(|s| signals.add(s));
         signals.thread_block()?;
         let flags = SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC;
         let fd = SignalFd::with_flags(&signals, flags)?;
-        let fd = fd.as_fd().try_clone_to_owned().map_err(|_| Errno::last())?;
+        let fd = fd.as_fd().try_clone_to_owned()?;
         Ok(Self { fd: Rc::new(fd), signals })
     }
 

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use phase_core::client::{Candidate, CandidateId, Carriers, Client, Config, Event, Mode};
-use phase_core::dht::finder::{Bootstrap, ClientSlot, Finder, Reach, Wide as _};
-use phase_core::limits::RX_FULL;
+use phase_core::dht::finder::{Bootstrap, Finder, Reach, Wide as _};
+use phase_core::limits::{ASSEMBLERS_CLIENT, RX_FULL, TX_CLIENT};
 use phase_core::rng::Seed;
 use phase_core::select::TrustClass;
 use phase_core::time::Instant;
@@ -19,6 +19,8 @@ use crate::bootstrap::{self, Peer, Resolved, Resolver};
 use crate::clock::{Clock, EPOCH, unix_time};
 use crate::driver::{Driver, NetOptions};
 use crate::net;
+use crate::net::connections::Manner;
+use crate::slots::Slots;
 
 /// How long a first acceptable advert waits for one that is trusted further.
 const BETTER_WITHIN: Duration = Duration::from_millis(100);
@@ -29,8 +31,11 @@ const LAN_TIME: Duration = Duration::from_secs(3);
 /// How long to look in the DHT when nothing is said: names to resolve, and one search, which ends by itself.
 const DHT_TIME: Duration = Duration::from_secs(15);
 
-/// Connections at one time: each of a lookup's three paths has one, and one is for a provider itself.
+/// Connections at one time: each of a lookup's three paths has one, one is for a provider itself, and as many may be
+/// with peers that say nothing.
 const CONNECTIONS: usize = 8;
+/// Places for connections that are free: a path that goes on to another peer finds one.
+const SPARE: usize = 2;
 
 /// Peers that one lookup keeps in mind.
 const LOOKUP_CANDIDATES: usize = 48;
@@ -106,11 +111,11 @@ impl Patience {
     }
 }
 
-/// A node of the DHT that receives messages of any size.
-type Slot = ClientSlot<RX_FULL>;
+/// Connections to nodes that send messages of any size.
+type Places = Slots<RX_FULL, TX_CLIENT, ASSEMBLERS_CLIENT>;
 
 /// The client for both carriers. One that was told to look on the LAN alone has no slot for a connection.
-type BothClient = Client<Finder<Box<[Slot]>, RX_FULL, LOOKUP_CANDIDATES>>;
+type BothClient = Client<Finder<Places, RX_FULL, LOOKUP_CANDIDATES>>;
 
 /// A discovery under way.
 #[derive(Debug)]
@@ -149,6 +154,7 @@ impl Discovery {
             interfaces: search.interfaces,
             ephemeral: true,
             without_mdns: carriers == Carriers::Wan,
+            manner: Manner::Brief,
             ..NetOptions::default()
         };
         let driver = Driver::open(options)?;
@@ -158,9 +164,14 @@ impl Discovery {
         };
         let (channel, arch) = (search.channel, search.arch);
         let slots = if carriers == Carriers::Lan { 0 } else { CONNECTIONS };
-        let slots = std::iter::repeat_with(Slot::default).take(slots).collect();
         let seed = Seed(seed);
-        let finder = Finder::new(driver.now(), &seed, slots, channel.clone(), arch.clone());
+        let finder = Finder::new(
+            driver.now(),
+            &seed,
+            Places::new(SPARE, slots),
+            channel.clone(),
+            arch.clone(),
+        );
         let config = Config {
             trust: search.trust,
             insecure: search.insecure,

@@ -31,7 +31,7 @@ use phase_core::time::Instant;
 use tokio::time::sleep;
 
 use crate::clock::Clock;
-use crate::net::connections::{ConnectionCounters, ConnectionLimits, Connections};
+use crate::net::connections::{ConnectionCounters, ConnectionLimits, Connections, Manner};
 use crate::net::interfaces::{Interface, judge};
 use crate::net::{self, Error, Inbox, Outbox, Queued, Socket, Watcher, open_sockets};
 
@@ -56,6 +56,8 @@ pub struct NetOptions {
     pub listen: Vec<SocketAddr>,
     /// How many TCP connections there may be.
     pub connections: ConnectionLimits,
+    /// How TCP connections are dealt with that the machine dials.
+    pub manner: Manner,
 }
 
 /// What became of datagrams that were to be sent.
@@ -121,7 +123,7 @@ impl Driver {
             true => (Vec::new(), false),
             false => open_sockets(options.ephemeral)?,
         };
-        let connections = Connections::open(&options.listen, options.connections)
+        let connections = Connections::open(&options.listen, options.connections, options.manner)
             .map_err(|(address, source)| Error::Listen { address, source })?;
         // Watched before it is read, so that no change falls between.
         let watcher = Watcher::open().map_err(Error::Interfaces)?;

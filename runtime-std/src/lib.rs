@@ -17,5 +17,6 @@ pub mod http;
 pub mod manifests;
 pub mod net;
 pub mod serve;
+pub mod slots;
 pub mod state;
 pub mod status;

@@ -19,6 +19,8 @@ pub mod netns;
 pub mod peers;
 pub mod process;
 pub mod qemu;
+pub mod relay;
+pub mod room;
 pub mod scripted;
 pub mod subject;
 pub mod wire_peer;

@@ -124,16 +124,14 @@ impl Namespace {
         &self,
         work: impl FnOnce() -> std::io::Result<T> + Send,
     ) -> Result<T, Error> {
-        let path = Path::new(RUN_NETNS).join(&self.name);
-        let what = || format!("work inside the network namespace {}", self.name);
-        let namespace = File::open(&path).map_err(|e| Error::os(what(), e))?;
         let result = thread::scope(|scope| {
             let worker = scope.spawn(|| {
-                sched::setns(&namespace, CloneFlags::CLONE_NEWNET).map_err(std::io::Error::from)?;
+                enter(&self.name)?;
                 work()
             });
             worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         });
+        let what = || format!("work inside the network namespace {}", self.name);
         result.map_err(|e| Error::os(what(), e))
     }
 
@@ -357,8 +355,16 @@ impl Lan {
         let (left, right) = (Namespace::new("left")?, Namespace::new("right")?);
         let cable = Cable::between(&left, &right, Host::INTERFACE)?;
         let lan = Self::of_two(left, right, Some(cable))?;
-        // Nobody waits for address resolution, and no frame is one of it.
-        for (here, there) in [(lan.host(0), lan.host(1)), (lan.host(1), lan.host(0))] {
+        lan.introduce()?;
+        Ok(lan)
+    }
+
+    /// Tells two hosts each other's Ethernet addresses: nobody waits for address resolution, and no frame is one of it.
+    ///
+    /// # Errors
+    /// [`Error::CommandFailed`] with what `ip` said.
+    pub fn introduce(&self) -> Result<(), Error> {
+        for (here, there) in [(self.host(0), self.host(1)), (self.host(1), self.host(0))] {
             let link = there.namespace.ip(&["-o", "link", "show", "dev", Host::INTERFACE])?;
             let mut words = link.split_whitespace().skip_while(|word| *word != "link/ether");
             let ethernet = words.nth(1).unwrap_or_default();
@@ -367,7 +373,7 @@ impl Lan {
                 here.namespace.ip(&[&["neigh", "replace", &address], of.as_slice()].concat())?;
             }
         }
-        Ok(lan)
+        Ok(())
     }
 
     fn of_two(left: Namespace, right: Namespace, cable: Option<Cable>) -> Result<Self, Error> {
@@ -412,6 +418,12 @@ impl Lan {
     pub fn segment(&self) -> Option<&Segment> {
         self.segment.as_ref()
     }
+}
+
+/// Moves the calling thread into the namespace of this name, for good.
+pub(crate) fn enter(name: &str) -> std::io::Result<()> {
+    let namespace = File::open(Path::new(RUN_NETNS).join(name))?;
+    Ok(sched::setns(&namespace, CloneFlags::CLONE_NEWNET)?)
 }
 
 fn addresses_of(number: u8) -> (Ipv4Addr, Ipv6Addr) {

@@ -6,7 +6,7 @@ use crate::steps::{cargo, command};
 use crate::{Error, bare, install, test, tidy};
 
 /// Features of the core; every subset must build.
-const CORE_FEATURES: [&str; 2] = ["defmt", "log"];
+const CORE_FEATURES: [&str; 3] = ["defmt", "fast", "log"];
 
 /// Runs the checks, the quick ones first.
 pub(crate) fn run() -> Result<(), Error> {

@@ -97,6 +97,14 @@ impl Toolchain {
         Ok(self)
     }
 
+    /// Its compiler.
+    pub(crate) const fn rustc(self) -> &'static str {
+        match self {
+            Self::Rustup | Self::RustupSource => "rustc",
+            Self::Debian => RUSTC,
+        }
+    }
+
     /// `cargo build` into `place`, in the workspace's root.
     ///
     /// `libraries`: which are built where they are built from source, as cargo's `build-std` has it.

@@ -15,14 +15,14 @@ use crate::wire::multistream::Line;
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Tag(pub u32);
 
-/// Under which name a peer speaks Kademlia.
+/// Under which name a peer speaks Kademlia. None of it is zero, so that zero is no name in an `Option`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum KadProtocol {
     /// `/phase/kad/1.0.0`, this project's network.
-    Phase,
+    Phase = 1,
     /// `/ipfs/kad/1.0.0`, what libp2p's implementations speak unless told otherwise.
-    Ipfs,
+    Ipfs = 2,
 }
 
 impl KadProtocol {

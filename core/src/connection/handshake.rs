@@ -16,6 +16,8 @@ use crate::wire::multistream::{Line, LineReader, Read};
 use crate::wire::noise::{FRAME_HEAD_LEN, message_len};
 
 /// How far a connection is.
+// Numbered by an octet of its own, so that zero is the first: see `Connection::new`.
+#[repr(u8)]
 pub(super) enum Phase {
     /// There is none.
     Vacant,

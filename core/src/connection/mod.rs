@@ -13,6 +13,7 @@
 //!
 //! Not implemented: TLS, QUIC, mplex, simultaneous open, `ls`, identify push, pings of our own.
 
+mod courtesy;
 mod error;
 mod flush;
 mod handler;
@@ -102,7 +103,7 @@ impl<const RX: usize, const TX: usize, const A: usize> Default for Connection<RX
 }
 
 impl<const RX: usize, const TX: usize, const A: usize> Connection<RX, TX, A> {
-    /// A vacant place.
+    /// A vacant place: all zeros, so that one in a `static` needs no octets of flash, and is never on the stack.
     #[must_use]
     pub const fn new() -> Self {
         Self {
@@ -178,7 +179,9 @@ impl<const RX: usize, const TX: usize, const A: usize> Connection<RX, TX, A> {
             if len >= out.len() {
                 break;
             }
-            if let (Some(peer), Phase::Open) = (&self.peer, &self.phase) {
+            if let (Some(peer), Phase::Open) = (&self.peer, &self.phase)
+                && !self.mux.holds_back(now)
+            {
                 self.mux.flush(&mut Context { now, peer, handler: &mut *handler });
             }
             match self.send.as_mut().map(|cipher| self.mux.outgoing.seal(cipher)) {
@@ -249,14 +252,16 @@ impl<const RX: usize, const TX: usize, const A: usize> Connection<RX, TX, A> {
         }
     }
 
-    /// The next deadline: the handshake's, a request's, or that of octets which do not leave.
+    /// The next deadline: the handshake's, a request's, or that of octets which do not leave or are held back. What
+    /// is to be sent is polled after each.
     #[must_use]
     pub fn next_wake(&self) -> Option<Wake> {
         let wake = |at: Option<Instant>, why| at.map(|at| Wake { at, why });
         let handshake = wake(self.handshake.get(), "give up a handshake");
         let stuck = wake(self.stuck.get(), "give up a connection that takes no octets");
         let stream = wake(self.mux.deadline(), "give up a request");
-        Wake::earliest(Wake::earliest(handshake, stuck), stream)
+        let held = wake(self.mux.held_until(), "answer what nobody waits for");
+        Wake::earliest(Wake::earliest(handshake, stuck), Wake::earliest(stream, held))
             .filter(|_| !matches!(self.phase, Phase::Vacant | Phase::Closed))
     }
 
@@ -270,6 +275,7 @@ impl<const RX: usize, const TX: usize, const A: usize> Connection<RX, TX, A> {
         } else if self.stuck.is_due(now) {
             self.end(Error::Stuck, handler);
         } else if let Some(peer) = &self.peer {
+            self.mux.let_go(now);
             self.mux.expire(&mut Context { now, peer, handler });
             self.note_unsent(now);
         }

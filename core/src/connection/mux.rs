@@ -7,6 +7,7 @@
 
 use heapless::Vec;
 
+use super::courtesy::Hold;
 use super::error::{NoRoom, StreamError};
 use super::handler::{Handler, KadProtocol, Tag};
 use super::outgoing::Outgoing;
@@ -32,7 +33,9 @@ pub(super) struct Context<'a, H> {
 }
 
 /// A message that is not whole, or waits.
+// Numbered by an octet of its own, so that zero is the first: see `Connection::new`.
 #[derive(Debug)]
+#[repr(u8)]
 pub(super) enum Assembler {
     Free,
     /// A request of the remote.
@@ -68,11 +71,14 @@ pub(super) struct Mux<const TX: usize, const A: usize> {
     /// What it is expected to speak.
     pub(super) prefer: Option<KadProtocol>,
     pub(super) probe: Probe,
+    /// Whether what is owed waits for company.
+    pub(super) hold: Hold,
     /// When a stream was opened or a request ended last.
     pub(super) active_at: Instant,
 }
 
 impl<const TX: usize, const A: usize> Mux<TX, A> {
+    /// Streams of no connection; [`Mux::reset`] makes them those of one.
     pub(super) const fn new() -> Self {
         Self {
             outgoing: Outgoing::new(),
@@ -81,10 +87,11 @@ impl<const TX: usize, const A: usize> Mux<TX, A> {
             pongs: Vec::new(),
             refusals: Vec::new(),
             receiver: Receiver::new(),
-            next_id: 1,
+            next_id: 0,
             spoken: None,
             prefer: None,
             probe: Probe::NotSent,
+            hold: Hold::Nothing,
             active_at: Instant::ZERO,
         }
     }
@@ -101,6 +108,7 @@ impl<const TX: usize, const A: usize> Mux<TX, A> {
         self.spoken = None;
         self.prefer = prefer;
         self.probe = Probe::NotSent;
+        self.hold = Hold::Nothing;
         self.active_at = now;
     }
 

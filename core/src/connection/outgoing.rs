@@ -31,8 +31,9 @@ pub(super) struct Outgoing<const TX: usize> {
 }
 
 impl<const TX: usize> Outgoing<TX> {
+    /// Of no connection: [`Outgoing::reset`] comes before anything else.
     pub(super) const fn new() -> Self {
-        Self { octets: [0; TX], sent: 0, ready: 0, head: 0, end: FRAME_HEAD_LEN, kept: 0 }
+        Self { octets: [0; TX], sent: 0, ready: 0, head: 0, end: 0, kept: 0 }
     }
 
     /// Forgets everything and makes room for a handshake.
@@ -95,7 +96,7 @@ impl<const TX: usize> Outgoing<TX> {
     }
 
     /// Whether octets wait to be encrypted.
-    const fn has_plain(&self) -> bool {
+    pub(super) const fn has_plain(&self) -> bool {
         self.end > self.head.saturating_add(FRAME_HEAD_LEN)
     }
 

@@ -41,6 +41,8 @@ pub(super) enum Answered {
 /// What the next octet of the remote belongs to.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Stage {
+    /// Octets that nobody reads: after a refusal the remote may have sent more.
+    Ignored,
     /// The line that both sides begin with.
     Header(LineReader),
     /// A proposal of the remote, or its answer to ours.
@@ -55,8 +57,6 @@ pub(super) enum Stage {
     Echo,
     /// The remote refused the request's protocol; it is sent again once it is known to speak the other.
     Parked,
-    /// Octets that nobody reads: after a refusal the remote may have sent more.
-    Ignored,
 }
 
 impl Stage {
@@ -137,7 +137,7 @@ pub(super) struct Stream {
 impl Stream {
     pub(super) const FREE: Self = Self {
         id: 0,
-        send_window: INITIAL_WINDOW,
+        send_window: 0,
         received: 0,
         purpose: Purpose::Unknown,
         stage: Stage::Ignored,
@@ -154,6 +154,7 @@ impl Stream {
     pub(super) const fn accepted(id: u32, deadline: Instant) -> Self {
         let mut stream = Self::FREE;
         stream.id = id;
+        stream.send_window = INITIAL_WINDOW;
         stream.stage = Stage::header();
         stream.debts = Debts::ACK;
         stream.deadline = Deadline::new(deadline);
@@ -162,7 +163,8 @@ impl Stream {
 
     /// A stream that we open.
     pub(super) fn opened(id: u32, purpose: Purpose, deadline: Deadline) -> Self {
-        Self { id, purpose, deadline, stage: Stage::header(), ..Self::FREE }
+        let (send_window, stage) = (INITIAL_WINDOW, Stage::header());
+        Self { id, send_window, purpose, deadline, stage, ..Self::FREE }
     }
 
     /// Notes that `len` octets of data were sent.

@@ -88,6 +88,10 @@ struct Path {
     horizon: Distance,
 }
 
+impl Path {
+    const NEW: Self = Self { contacted: 0, is_used: false, horizon: Distance::MAX };
+}
+
 /// A lookup that remembers at most `N` candidates: at least 3 for each path, and as many as k for a lookup
 /// whose end is of interest; 48 serve a client, 96 a publisher.
 #[derive(Clone, Debug)]
@@ -117,10 +121,19 @@ impl<const N: usize> Query<N> {
             own,
             config,
             candidates: Vec::new(),
-            paths: [Path { contacted: 0, is_used: false, horizon: Distance::MAX }; PATHS],
+            paths: [Path::NEW; PATHS],
             counts: Counts::default(),
             finished: false,
         }
+    }
+
+    /// Begins a lookup of `target` in the place of this one, which is forgotten: it is too large for a small stack.
+    pub fn restart(&mut self, target: Key) {
+        self.target = target;
+        self.candidates.clear();
+        self.paths = [Path::NEW; PATHS];
+        self.counts = Counts::default();
+        self.finished = false;
     }
 
     /// What is looked for.

@@ -154,6 +154,22 @@ impl<S: AsRef<[Slot]> + AsMut<[Slot]>> Table<S> {
         self.compete(now, bucket, entry)
     }
 
+    /// Whether a peer would change anything here if it was seen now: otherwise it need not be turned to.
+    #[must_use]
+    pub fn wants(&self, now: Instant, contact: &Contact) -> bool {
+        let distance = Key::of_peer(&contact.peer).distance(&self.own);
+        let Some(bucket) = distance.bucket() else { return false };
+        if self.entries().any(|known| known.contact.peer == contact.peer) {
+            return true;
+        }
+        let entry = Entry { contact: contact.clone(), distance, seen_at: now, failures: 0 };
+        let gives_way = |known: &Entry| !known.is_live() || now.since(known.seen_at) >= FRESH;
+        let has_room = self.in_bucket(bucket).count() < K;
+        !contact.addresses.is_empty()
+            && (has_room || self.in_bucket(bucket).any(gives_way))
+            && self.is_diverse(&entry)
+    }
+
     /// Notes that a peer could not be reached or did not answer. A newcomer that waits takes its place; else it
     /// stays for a few failures, or for as long as nobody else answers either.
     pub fn failed(&mut self, peer: &PeerId) {

@@ -33,22 +33,22 @@ impl<const IMAGES: usize> Wide<IMAGES> {
     }
 }
 
-impl<const IMAGES: usize, S: Storage> Provider<IMAGES, Server<S>> {
+impl<const IMAGES: usize, S: Storage<RX>, const RX: usize> Provider<IMAGES, Server<S, RX>> {
     /// A provider on the LAN and in the DHT, without images or links. The node has the provider's key, and places
     /// for as many adverts as there are images.
     #[must_use]
-    pub fn with_dht(now: Instant, config: Config, node: Server<S>) -> Self {
+    pub fn with_dht(now: Instant, config: Config, node: Server<S, RX>) -> Self {
         Self::with(now, config, node)
     }
 
     /// The DHT node.
     #[must_use]
-    pub const fn dht(&self) -> &Server<S> {
+    pub const fn dht(&self) -> &Server<S, RX> {
         &self.dht
     }
 
     /// The DHT node, for its commands.
-    pub fn dht_mut(&mut self) -> &mut Server<S> {
+    pub fn dht_mut(&mut self) -> &mut Server<S, RX> {
         if let Some(wide) = self.wide.as_mut().first_mut() {
             wide.busy = true;
         }

@@ -6,6 +6,8 @@
 //! can never be altered without altering the value (no white space, no other case, no stray bits in
 //! the last character, no missing or extra padding).
 
+use core::net::Ipv6Addr;
+
 use base64ct::{Base64, Base64UrlUnpadded, Encoding as _};
 
 use super::{Error, Overflow};
@@ -23,11 +25,16 @@ pub fn encode_base64url<'b>(octets: &[u8], out: &'b mut [u8]) -> Result<&'b str,
 /// # Errors
 /// `Malformed` when the text has another length, another character or stray trailing bits.
 pub fn decode_base64url<const N: usize>(text: &[u8]) -> Result<[u8; N], Error> {
+    let value = |character| match character {
+        b'A'..=b'Z' => Some(character.wrapping_sub(b'A')),
+        b'a'..=b'z' => Some(character.wrapping_sub(b'a').wrapping_add(26)),
+        b'0'..=b'9' => Some(character.wrapping_sub(b'0').wrapping_add(52)),
+        b'-' => Some(62),
+        b'_' => Some(63),
+        _ => None,
+    };
     let mut out = [0; N];
-    match Base64UrlUnpadded::decode(text, &mut out) {
-        Ok(decoded) if decoded.len() == N => Ok(out),
-        Ok(_) | Err(_) => Err(Error::Malformed("base64url")),
-    }
+    decode_digits(text, 6, value, &mut out).map(|()| out).ok_or(Error::Malformed("base64url"))
 }
 
 /// Writes `octets` as base64 with padding.
@@ -71,30 +78,70 @@ pub fn decode_hex<const N: usize>(text: &[u8]) -> Result<[u8; N], Error> {
 /// # Errors
 /// `Malformed` when the text has another length, another character or stray trailing bits.
 pub fn decode_base32<const N: usize>(text: &[u8]) -> Result<[u8; N], Error> {
-    const WRONG: Error = Error::Malformed("base32");
-    if text.len() != N.saturating_mul(8).div_ceil(5) {
-        return Err(WRONG);
-    }
+    let value = |character| match character {
+        b'a'..=b'z' => Some(character.wrapping_sub(b'a')),
+        b'2'..=b'7' => Some(character.wrapping_sub(b'2').wrapping_add(26)),
+        _ => None,
+    };
     let mut out = [0; N];
-    let mut slots = out.iter_mut();
+    decode_digits(text, 5, value, &mut out).map(|()| out).ok_or(Error::Malformed("base32"))
+}
+
+/// Reads as many octets as `out` has from characters of `width` bits each, of which `value` knows the values.
+fn decode_digits(
+    text: &[u8],
+    width: u32,
+    value: fn(u8) -> Option<u8>,
+    out: &mut [u8],
+) -> Option<()> {
     // What was read and not yet written: fewer than 8 bits between two characters.
     let (mut bits, mut count) = (0_u16, 0_u32);
-    for character in text {
-        let value = match character {
-            b'a'..=b'z' => character.wrapping_sub(b'a'),
-            b'2'..=b'7' => character.wrapping_sub(b'2').wrapping_add(26),
-            _ => return Err(WRONG),
-        };
-        bits = bits.wrapping_shl(5) | u16::from(value);
-        count = count.wrapping_add(5);
-        if count >= 8 {
-            count = count.wrapping_sub(8);
-            let [_, octet] = bits.wrapping_shr(count).to_be_bytes();
-            *slots.next().ok_or(WRONG)? = octet;
-            bits &= 1_u16.wrapping_shl(count).wrapping_sub(1);
+    let mut slots = out.iter_mut();
+    for &character in text {
+        bits = bits.wrapping_shl(width) | u16::from(value(character)?);
+        count = count.wrapping_add(width);
+        if let Some(rest) = count.checked_sub(8) {
+            let [_, octet] = bits.wrapping_shr(rest).to_be_bytes();
+            *slots.next()? = octet;
+            bits &= 1_u16.wrapping_shl(rest).wrapping_sub(1);
+            count = rest;
         }
     }
-    if bits == 0 { Ok(out) } else { Err(WRONG) }
+    // Every octet, no character more than they need, and no stray bit in the last.
+    (slots.next().is_none() && count < width && bits == 0).then_some(())
+}
+
+/// Writes an IPv6 address, without zone.
+/// Spec: RFC 5952 §4; the text of an IPv4-mapped address is of another form (§5), and not written here.
+#[must_use]
+pub fn encode_ipv6(ip: &Ipv6Addr) -> heapless::String<39> {
+    let segments = ip.segments();
+    // §4.2: the longest run of two or more zeros, of equals the first.
+    let (mut gap, mut run) = (0..0, 0..0);
+    for (at, segment) in segments.iter().enumerate() {
+        let end = at.saturating_add(1);
+        run = if *segment == 0 { run.start.min(at)..end } else { end..end };
+        if run.len() > gap.len().max(1) {
+            gap = run.clone();
+        }
+    }
+    let mut text = heapless::String::new();
+    // There is room: eight segments of four digits, and seven colons.
+    for (at, segment) in segments.iter().enumerate() {
+        if gap.contains(&at) {
+            let _ = if at == gap.start { text.push_str("::") } else { Ok(()) };
+            continue;
+        }
+        if at != 0 && at != gap.end {
+            let _ = text.push(':');
+        }
+        let digits = 4_u32.saturating_sub(segment.leading_zeros() / 4).max(1);
+        for digit in (0..digits).rev() {
+            let value = segment.wrapping_shr(digit.wrapping_mul(4)) & 0xf;
+            let _ = char::from_digit(value.into(), 16).map(|digit| text.push(digit));
+        }
+    }
+    text
 }
 
 /// Writes `octets` as base58.
@@ -142,6 +189,19 @@ mod tests {
     use super::*;
     use std::string::String;
     use std::vec::Vec;
+
+    #[test]
+    fn addresses_are_written_as_in_rfc_5952() {
+        for zeros in 0..=0xff_u16 {
+            for filled in [0x1, 0x20, 0x300, 0xabcd] {
+                let bit = |at: usize| zeros >> at & 1 == 1;
+                let segments: [u16; 8] =
+                    core::array::from_fn(|at| if bit(at) { 0 } else { filled });
+                let ip = Ipv6Addr::from(segments);
+                assert_eq!(encode_ipv6(&ip), std::format!("{ip}").as_str());
+            }
+        }
+    }
 
     #[test]
     fn each_encoding_gives_back_its_octets() {

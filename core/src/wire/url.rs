@@ -16,6 +16,7 @@
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use super::text;
 use crate::limits::URL_MAX;
 
 /// What is wrong with a URL.
@@ -272,7 +273,7 @@ fn split(text: &str) -> Option<Parts<'_>> {
 /// `text` begins with the colon, if it is a port at all.
 fn parse_port(text: &str) -> Result<u16, Error> {
     let digits = text.strip_prefix(':').ok_or(Error::Port)?;
-    let port = super::text::decode_decimal(digits.as_bytes()).map_err(|_| Error::Port)?;
+    let port = text::decode_decimal(digits.as_bytes()).map_err(|_| Error::Port)?;
     u16::try_from(port).ok().filter(|port| *port != 0).ok_or(Error::Port)
 }
 
@@ -284,17 +285,12 @@ fn check_host(host: &str) -> Result<(), Error> {
 /// An address in the one text it may have here.
 fn parse_ip(host: &str) -> Option<IpAddr> {
     let Some(inner) = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) else {
-        return host.parse::<Ipv4Addr>().ok().filter(|ip| is_text_of(ip, host)).map(IpAddr::V4);
+        // `core` reads one text of each: four decimal numbers without leading zeros.
+        return host.parse::<Ipv4Addr>().ok().map(IpAddr::V4);
     };
     let ip = inner.parse::<Ipv6Addr>().ok()?;
-    (ip.to_ipv4_mapped().is_none() && is_text_of(&ip, inner)).then_some(IpAddr::V6(ip))
-}
-
-/// `core` prints addresses canonically (IPv6: RFC 5952), whatever it reads.
-fn is_text_of(ip: &impl core::fmt::Display, text: &str) -> bool {
-    use core::fmt::Write as _;
-    let mut canonical = heapless::String::<46>::new();
-    write!(canonical, "{ip}").is_ok() && canonical == text
+    let is_canonical = ip.to_ipv4_mapped().is_none() && text::encode_ipv6(&ip) == inner;
+    is_canonical.then_some(IpAddr::V6(ip))
 }
 
 fn is_name(host: &str) -> bool {
@@ -304,7 +300,7 @@ fn is_name(host: &str) -> bool {
             && !label.ends_with('-')
             && label.bytes().all(|c| matches!(c, b'a'..=b'z' | b'0'..=b'9' | b'-'))
     };
-    let last = host.rsplit('.').next().unwrap_or_default();
+    let last = host.rsplit_once('.').map_or(host, |(_, last)| last);
     host.len() <= 253 && host.split('.').all(is_label) && !is_number(last)
 }
 

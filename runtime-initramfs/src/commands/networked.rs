@@ -32,7 +32,7 @@ pub(super) fn run(
         Either::Second(signal) => {
             network.release();
             interrupts.end_by(signal);
-            return failed(format_args!("ended by {signal}"));
+            return failed(format_args!("interrupted"));
         }
     };
     let applied = exit != Exit::Success || !options.apply_lease || network.apply_leases(console);

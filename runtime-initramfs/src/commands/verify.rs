@@ -14,10 +14,10 @@ use phase_core::wire::url::Url;
 
 use super::discover::open_network;
 use super::fetch::{configured, failed};
+use super::networked;
 use super::text::{Escaped, Object};
 use crate::acquire::earliest_now;
 use crate::console::{Console, Step, print};
-use crate::executor;
 use crate::exit::Exit;
 use crate::fetch;
 use crate::fetch::image::{Image, Item};
@@ -71,13 +71,21 @@ fn document(
     let url = Url::parse(source)
         .map_err(|error| usage(format_args!("{}: {} {error}", Escaped(source), error.code())))?;
     let network = open_network(options, console)?;
-    let fetched = executor::run(async {
-        configured(options, &network, console).await?;
-        let document = fetch::document(&network, &url, &Reach::Asked).await;
-        document.map_err(|error| failed(&error, console))
-    });
-    network.release();
-    Ok((fetched?, Some(url)))
+    let mut fetched = Vec::new();
+    let work = async {
+        if let Err(exit) = configured(options, &network, console).await {
+            return exit;
+        }
+        match fetch::document(&network, &url, &Reach::Asked).await {
+            Ok(document) => {
+                fetched = document;
+                Exit::Success
+            }
+            Err(error) => failed(&error, console),
+        }
+    };
+    let exit = networked::run(options, &network, console, work);
+    if exit == Exit::Success { Ok((fetched, Some(url))) } else { Err(exit) }
 }
 
 /// Reads a file, or `-` for standard input, but no more than shows that it is too long.

@@ -75,6 +75,8 @@ pub struct Discovery {
     client: Box<BothClient>,
     console: Console,
     carriers: Carriers,
+    /// Whether every candidate is wanted, and not the first acceptable one.
+    to_the_end: bool,
     resolver: Resolver,
     /// Bootstraps that lead nowhere, with the reason.
     unresolved: Vec<(Address, resolver::Error)>,
@@ -98,6 +100,7 @@ impl Discovery {
             Carriers::Auto | Carriers::All if search.bootstraps.is_empty() => Carriers::Lan,
             Carriers::Auto | Carriers::Lan | Carriers::Wan | Carriers::All => search.carriers,
         };
+        let to_the_end = search.carriers == Carriers::All;
         let began = Moment::now();
         let seed = seed(carriers != Carriers::Lan).await;
         let best_class = match search.trust.mode() {
@@ -130,6 +133,7 @@ impl Discovery {
             client,
             console,
             carriers,
+            to_the_end,
             unresolved: Vec::new(),
             searched: false,
             found_at: Vec::new(),
@@ -139,18 +143,18 @@ impl Discovery {
         }
     }
 
-    /// Runs until there is an acceptable advert, or with [`Carriers::All`] until both carriers are done, or until the
+    /// Runs until there is an acceptable advert, or where [`Carriers::All`] was asked for until they are done, or until the
     /// time is over. `limit`: the time that a user gave it.
     ///
     /// What is trusted less than it could be waits a moment for something better.
     pub async fn run(&mut self, limit: Option<Duration>) {
         while let Some(deadline) = self.deadline(limit) {
             self.next_event(deadline).await;
-            if self.carriers != Carriers::All && self.client.best().is_some() {
+            if !self.to_the_end && self.client.best().is_some() {
                 break;
             }
         }
-        if self.carriers == Carriers::All || self.client.best().is_none() {
+        if self.to_the_end || self.client.best().is_none() {
             return;
         }
         let deadline = after(Moment::now(), BETTER_WITHIN);

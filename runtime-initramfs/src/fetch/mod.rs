@@ -27,7 +27,7 @@ use phase_core::time::{Instant, UnixTime};
 use phase_core::wire::digest::Digest;
 use phase_core::wire::manifest::Policy;
 use phase_core::wire::record::{Arch, Channel, Version};
-use phase_core::wire::trust::Trust;
+use phase_core::wire::trust::{Mode, Trust};
 use phase_core::wire::url::Url;
 
 use self::dial::Dial;
@@ -83,6 +83,13 @@ pub struct Request {
 }
 
 impl Request {
+    /// Whether there is one provider alone whose adverts are accepted: no other can have a later version.
+    #[must_use]
+    pub fn has_only_signer(&self) -> bool {
+        let pins = self.trust.pins(&self.channel);
+        pins.mode() == Mode::Pinned && pins.iter().count() == 1 && !self.insecure
+    }
+
     /// The policy for the manifest of a provider.
     const fn policy<'a>(&'a self, provider: &'a Provider) -> Policy<'a> {
         Policy {
@@ -184,6 +191,12 @@ impl<'a, D: Dial> Fetch<'a, D> {
             fetched?;
         }
         Ok(())
+    }
+
+    /// What is wanted.
+    #[must_use]
+    pub const fn request(&self) -> &'a Request {
+        self.request
     }
 
     /// The artifacts.

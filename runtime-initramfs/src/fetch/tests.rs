@@ -491,6 +491,21 @@ fn names_lead_to_checked_addresses_alone() {
 }
 
 #[test]
+fn an_only_signer_is_known() {
+    let mut request = Sample::new().request();
+    assert!(request.has_only_signer());
+    request.insecure = true;
+    assert!(!request.has_only_signer());
+    request.insecure = false;
+    let other = SecretKey::from_seed(&[2; 32]).peer_id();
+    request.trust.add_word(&other.to_string()).unwrap();
+    assert!(!request.has_only_signer());
+    request.trust = Trust::default();
+    request.trust.add_word(&other.key_id().to_string()).unwrap();
+    assert!(!request.has_only_signer(), "anybody may advertise what a release key signed");
+}
+
+#[test]
 fn sizes_are_told_for_people() {
     let shown = |octets| Octets(octets).to_string();
     assert_eq!(shown(312), "312 B");

@@ -1,5 +1,5 @@
 //! The file systems that the kernel gives, mounted where they are missing.
-//! Spec: mount(2); Documentation/filesystems/tmpfs.rst.
+//! Spec: mount(2), `proc_pid_mountinfo(5)`; Documentation/filesystems/tmpfs.rst.
 
 use std::fs;
 use std::io;
@@ -7,6 +7,9 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use nix::mount::{MsFlags, mount};
+
+/// What is mounted in this process's view.
+const MOUNTINFO: &str = "/proc/self/mountinfo";
 
 /// A file system and its place.
 struct Mount {
@@ -73,11 +76,19 @@ pub(super) fn mount_missing() -> Vec<Failed> {
     failures
 }
 
-/// Whether another file system begins here.
+/// Whether something is mounted here. Before /proc is, a place on another device than its parent's is such a one.
 fn is_mount_point(place: &Path) -> bool {
+    if let Ok(mounts) = fs::read_to_string(MOUNTINFO) {
+        return is_among(&mounts, place);
+    }
     let device = |path: &Path| fs::metadata(path).map(|metadata| metadata.dev()).ok();
     let parent = place.parent().unwrap_or(place);
     device(place).is_some_and(|own| device(parent) != Some(own))
+}
+
+/// Looks for a place among the lines of /proc/self/mountinfo, whose fifth field it is.
+fn is_among(mounts: &str, place: &Path) -> bool {
+    mounts.lines().any(|line| line.split(' ').nth(4).is_some_and(|at| Path::new(at) == place))
 }
 
 #[cfg(test)]
@@ -85,9 +96,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn proc_is_another_file_system_and_a_directory_in_it_is_not() {
+    fn proc_is_mounted_and_a_directory_in_it_is_not() {
         assert!(is_mount_point(Path::new("/proc")));
-        assert!(!is_mount_point(Path::new("/proc/self/fd/")));
+        assert!(!is_mount_point(Path::new("/proc/self/fd")));
         assert!(!is_mount_point(Path::new("/nonexistent")));
+    }
+
+    #[test]
+    fn a_place_is_found_among_the_kernels_lines() {
+        let mounts = "22 28 0:21 / /sys rw,nosuid - sysfs sysfs rw\n\
+                      30 28 0:27 /dev /dev rw - tmpfs none rw\n";
+        assert!(is_among(mounts, Path::new("/dev")) && is_among(mounts, Path::new("/sys")));
+        assert!(!is_among(mounts, Path::new("/")) && !is_among(mounts, Path::new("/dev/pts")));
     }
 }

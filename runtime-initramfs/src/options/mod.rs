@@ -1,6 +1,6 @@
 //! What a run is to do: from the arguments of a command, or from the kernel command line.
 //!
-//! Each flag is one entry of [`flags::FLAGS`], with the commands that take it and its line of `--help`. Not here: what the
+//! Each flag is one entry of `flags::FLAGS`, with the commands that take it and its line of `--help`. Not here: what the
 //! values lead to, and trust files, which are read when they are needed.
 
 mod flags;

@@ -128,7 +128,7 @@ fn ifreq(name: &str) -> libc::ifreq {
     let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
     let room = request.ifr_name.len() - 1;
     for (to, octet) in request.ifr_name.iter_mut().zip(name.bytes().take(room)) {
-        *to = octet as c_char;
+        *to = c_char::from_ne_bytes([octet]);
     }
     request
 }

@@ -2,15 +2,17 @@
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::net::{IpAddr, TcpListener, TcpStream};
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::thread;
 
 use phase_tests::deadline::{self, GENEROUS};
+use phase_tests::netns::Namespace;
 use phase_tests::process::Stream;
 use serde_json::Value;
 
-use crate::lab::{LEASES, Lab, only_line};
+use crate::lab::{LEASES, Lab, only_line, peer_id, provider};
 
 const KERNEL_LEN: usize = 6_000_000;
 const WHOLE: [&str; 5] = ["cmdline", "dtbs/arm/board.dtb", "initramfs", "kernel", "manifest.json"];
@@ -27,7 +29,11 @@ impl Image {
     }
 
     fn with_leases(leases: &[&str]) -> Self {
-        let mut lab = Lab::new(&["10.77.0.1/24"]);
+        Self::at("10.77.0.1/24", leases)
+    }
+
+    fn at(address: &str, leases: &[&str]) -> Self {
+        let mut lab = Lab::new(&[address]);
         let kernel: Vec<u8> = (0..KERNEL_LEN as u32 / 4)
             .flat_map(|word| word.wrapping_mul(2_654_435_761).to_le_bytes())
             .collect();
@@ -39,7 +45,7 @@ impl Image {
         fs::write(directory.join("cmdline"), "console=ttyAMA0 quiet\n").unwrap();
         lab.start_dhcp(leases);
         lab.start_provider();
-        wait_until_published(&lab);
+        wait_until_published(&lab, address);
         Self { lab, kernel }
     }
 
@@ -54,12 +60,13 @@ impl Image {
 }
 
 /// A provider that is ready to serve may be hashing still.
-fn wait_until_published(lab: &Lab) {
+fn wait_until_published(lab: &Lab, address: &str) {
+    let address: IpAddr = address.split('/').next().unwrap().parse().unwrap();
     let request = b"GET /stable/arm64/manifest.json HTTP/1.0\r\n\r\n";
     deadline::until("the image to be published", GENEROUS, || {
         let mut answer = String::new();
         lab.host.inside(|| {
-            let mut stream = TcpStream::connect("10.77.0.1:8080")?;
+            let mut stream = TcpStream::connect((address, 8080))?;
             stream.write_all(request)?;
             stream.read_to_string(&mut answer)
         })?;
@@ -320,16 +327,103 @@ fn serve_dying(listener: &TcpListener, manifest: &[u8], kernel: &[u8]) {
 }
 
 #[test]
+fn of_two_providers_the_one_that_can_be_reached_gives_the_image() {
+    let image = Image::new();
+    let host = Namespace::new("second").unwrap();
+    image.lab.segment.attach(&host, "eth0", &["10.77.0.2/24"]).unwrap();
+    let artifacts = image.lab.path("second/artifacts");
+    let directory = artifacts.join("stable/arm64");
+    fs::create_dir_all(&directory).unwrap();
+    fs::write(directory.join("vmlinuz"), b"of a later version").unwrap();
+    fs::write(directory.join("version"), "9999.1").unwrap();
+    let state = image.lab.path("second/state");
+    // It is the better one by its version, and nobody listens where it says.
+    let dead_end = "http://10.77.0.2:81";
+    let mut second =
+        provider(&host, &artifacts, &state, &["--no-dht", "--advertise-url", dead_end]);
+    let is_announced = |line: &str| line.contains("announced stable/arm64 on eth0 (IPv4)");
+    second.wait_for_line(Stream::Stderr, is_announced).unwrap();
+    let (first, second_peer) = (image.lab.peer_id(), peer_id(&state));
+    let output = image.output();
+    let arguments = [
+        "fetch",
+        "--arch",
+        "arm64",
+        "--trust",
+        &first,
+        "--trust",
+        &second_peer,
+        // Both are found before the first is tried.
+        "--mode",
+        "all",
+        "--timeout",
+        "2",
+        "--output",
+        output.to_str().unwrap(),
+    ];
+    let fetched = image.lab.run_command(&arguments);
+    assert_eq!(fetched.code(), 0, "{}", fetched.stderr);
+    let failed = "manifest: no manifest from http://10.77.0.2:81/stable/arm64/manifest.json: \
+                  cannot connect to 10.77.0.2:81: the connection was refused";
+    assert!(fetched.stderr.contains(failed), "{}", fetched.stderr);
+    image.assert_whole();
+}
+
+#[test]
+fn an_interrupted_fetch_leaves_no_image_and_the_next_one_goes_on() {
+    let image = Image::new();
+    let (lab, output) = (&image.lab, image.output());
+    let (peer, directory) = (lab.peer_id(), output.to_str().unwrap());
+    let url = Lab::url();
+    let arguments = ["fetch", &url, "--trust", &peer, "--output", directory];
+    slow_down(lab);
+    let fetching = lab.start_command(&arguments);
+    deadline::until("some of the kernel", GENEROUS, || {
+        if !output.exists() {
+            return Ok(None);
+        }
+        let parts = files(&output).into_iter().filter(|name| name.ends_with(".part"));
+        let lens = parts.filter_map(|name| fs::metadata(output.join(name)).ok());
+        Ok(lens.map(|meta| meta.len()).any(|len| len > 500_000).then_some(()))
+    })
+    .unwrap();
+    let ended = fetching.terminate().unwrap();
+    assert_eq!(ended.status.signal(), Some(15), "{}", ended.stderr);
+    assert!(files(&output).iter().all(|name| name.starts_with('.')), "{:?}", files(&output));
+    lab.host.run("tc", &["qdisc", "del", "dev", "eth0", "root"]).unwrap();
+    let fetched = lab.run_command(&arguments);
+    assert_eq!(fetched.code(), 0, "{}", fetched.stderr);
+    assert!(fetched.stderr.contains("iB of it were here)"), "{}", fetched.stderr);
+    image.assert_whole();
+}
+
+#[test]
+fn an_image_comes_over_ipv6_too() {
+    let leases = ["--enable-ra", "--dhcp-range=fd77:0:0:1::,ra-only,64"];
+    let image = Image::at("fd77:0:0:1::1/64", &leases);
+    let (lab, output) = (&image.lab, image.output());
+    let (peer, directory) = (lab.peer_id(), output.to_str().unwrap());
+    let arguments = ["fetch", "--arch", "arm64", "--trust", &peer, "--output", directory];
+    let fetched = lab.run_command(&arguments);
+    assert_eq!(fetched.code(), 0, "{}", fetched.stderr);
+    let from = "from http://[fd77:0:0:1::1]:8080/stable/arm64/manifest.json";
+    assert!(fetched.stderr.contains(from), "{}", fetched.stderr);
+    image.assert_whole();
+}
+
+/// 16 Mbit/s from the host: the kernel takes three seconds.
+fn slow_down(lab: &Lab) {
+    let bucket = ["tbf", "rate", "16mbit", "burst", "32kb", "latency", "50ms"];
+    let arguments = [&["qdisc", "add", "dev", "eth0", "root"][..], &bucket].concat();
+    lab.host.run("tc", &arguments).unwrap();
+}
+
+#[test]
 fn a_cable_that_is_pulled_for_a_moment_ends_no_download() {
     let image = Image::new();
     let (lab, output) = (&image.lab, image.output());
     let (peer, directory) = (lab.peer_id(), output.to_str().unwrap());
-    // 16 Mbit/s: the kernel takes three seconds.
-    let slow = [
-        "qdisc", "add", "dev", "eth0", "root", "tbf", "rate", "16mbit", "burst", "32kb", "latency",
-        "50ms",
-    ];
-    lab.host.run("tc", &slow).unwrap();
+    slow_down(lab);
     let mut fetching =
         lab.start_command(&["fetch", &Lab::url(), "--trust", &peer, "--output", directory]);
     fetching.wait_for_line(Stream::Stderr, |line| line.contains("manifest: manifest ")).unwrap();

@@ -102,16 +102,19 @@ mod scenarios {
     /// Runs this program as process 1 with this kernel command line; what it said, and the signal that ended it.
     fn first_process(command_line: &str, input: &str) -> (String, String) {
         let directory = tempfile::tempdir().unwrap();
-        let line = directory.path().join("cmdline");
-        fs::write(&line, format!("{command_line}\n")).unwrap();
-        // Without a console there, the shell keeps what the scenario gives it to read.
-        let script = "exec 3< \"$2\" && mount -t proc proc /proc && mount --bind \"$1\" /proc/cmdline \
-                      && mount -t tmpfs none /tmp && mount -t tmpfs none /dev && mknod /dev/null c 1 3 \
-                      && exec /proc/self/fd/3";
+        fs::write(directory.path().join("cmdline"), format!("{command_line}\n")).unwrap();
+        // Without a console there, the shell keeps what the scenario gives it to read. Where root is only root of a user
+        // namespace, it may not make devices.
+        let devices = directory.path().join("dev");
+        fs::create_dir(&devices).unwrap();
+        fs::write(devices.join("null"), "").unwrap();
+        let script = "exec 3< \"$2\" && mount -t proc proc /proc && mount --bind \"$1/cmdline\" /proc/cmdline \
+                      && mount --bind /dev/null \"$1/dev/null\" && mount --rbind \"$1/dev\" /dev \
+                      && mount -t tmpfs none /tmp && exec /proc/self/fd/3";
         let mut child = Command::new("timeout")
             .args([PATIENCE, "unshare", "--pid", "--fork", "--mount", "--uts", "--kill-child"])
             .args(["sh", "-c", script, "sh"])
-            .arg(&line)
+            .arg(directory.path())
             .arg(std::env::current_exe().unwrap())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

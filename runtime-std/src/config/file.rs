@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr as _;
 
 use clap::ValueEnum as _;
+use phase_core::identity::PeerId;
+use phase_core::limits::TRUSTED;
 use phase_core::wire::multiaddr::Address;
 use phase_core::wire::record::{Channel, ProviderName, TTL_MAX, TTL_MIN};
 use toml::Spanned;
@@ -20,7 +22,7 @@ use crate::artifacts::{KNOWN_ARCHS, canonical_arch};
 use crate::cli::common::LogFormat;
 
 /// The keys of the file, in the order of its documentation.
-pub const KEYS: [&str; 14] = [
+pub const KEYS: [&str; 15] = [
     "artifacts",
     "name",
     "listen",
@@ -31,11 +33,15 @@ pub const KEYS: [&str; 14] = [
     "dht-listen",
     "dht-announce",
     "bootstrap",
+    "trust",
     "record-ttl",
     "state-dir",
     "log",
     "channel",
 ];
+
+/// Providers that the node can prefer beside this one.
+const TRUSTED_MAX: usize = TRUSTED - 1;
 
 /// How far a name may be from a known one to be taken for a slip.
 const SLIP: f64 = 0.75;
@@ -80,6 +86,8 @@ pub struct File {
     pub dht_announce: Option<Vec<Endpoint>>,
     /// `bootstrap`.
     pub bootstraps: Option<Vec<Address>>,
+    /// `trust`.
+    pub trust: Option<Vec<PeerId>>,
     /// `record-ttl`, in seconds.
     pub record_ttl: Option<u32>,
     /// `state-dir`.
@@ -145,6 +153,7 @@ impl File {
             "dht-listen" => self.dht_listen = reader.list(name, value, Endpoint::listen),
             "dht-announce" => self.dht_announce = reader.list(name, value, Endpoint::announce),
             "bootstrap" => self.bootstraps = reader.list(name, value, Address::from_str),
+            "trust" => self.trust = reader.trust(name, value),
             "record-ttl" => self.record_ttl = reader.ttl(name, value),
             "log" => {
                 let rule = "must be \"text\" or \"json\"";
@@ -253,6 +262,16 @@ impl Reader<'_> {
         all.into_iter().collect()
     }
 
+    fn trust(&mut self, name: &str, value: &Value<'_>) -> Option<Vec<PeerId>> {
+        let rule = "must be the peer id of a provider, as `phase-provider key show` prints it";
+        let peer = |text: &str| text.parse().ok().filter(PeerId::check).ok_or(rule);
+        let peers = self.list(name, value, peer)?;
+        if peers.len() > TRUSTED_MAX {
+            self.problem(value.span(), format!("`{name}` has room for {TRUSTED_MAX} providers"));
+        }
+        Some(peers)
+    }
+
     fn ttl(&mut self, name: &str, value: &Value<'_>) -> Option<u32> {
         let Some(integer) = value.get_ref().as_integer() else {
             self.wrong_kind(name, value, "a number of seconds");
@@ -335,6 +354,7 @@ mod tests {
             dht-listen = ["/ip4/0.0.0.0/tcp/0", "/ip6/::/tcp/4002"]
             dht-announce = "/ip4/192.0.2.1/tcp/4001"
             bootstrap = ["/dnsaddr/boot.example.org", "/ip6/2001:db8::1/tcp/4001"]
+            trust = "12D3KooWK99VoVxNE7XzyBwXEzW7xhK7Gpv85r9F3V3fyKSUKPH5"
             record-ttl = 0x3c
             state-dir = "/state"
             log = "json"
@@ -358,6 +378,8 @@ mod tests {
         );
         assert_eq!(file.dht_announce.unwrap()[0].to_string(), "/ip4/192.0.2.1/tcp/4001");
         assert_eq!(file.bootstraps.unwrap()[0].to_string(), "/dnsaddr/boot.example.org");
+        let trusted = file.trust.unwrap()[0].to_string();
+        assert_eq!(trusted, "12D3KooWK99VoVxNE7XzyBwXEzW7xhK7Gpv85r9F3V3fyKSUKPH5");
         assert_eq!(file.state_dir.as_deref(), Some(Path::new("/state")));
         assert_eq!(Vec::from_iter(&file.channels["stable"]), ["arm64", "x86_64"]);
         assert!(file.advertise_url.is_some());
@@ -369,7 +391,7 @@ mod tests {
         let problems = parse(
             "artefacts = 1\nlisten = \"8080\"\nrecord-ttl = 59\n\nlog = \"xml\"\nname = \"\"\n\
              no-mdns = \"yes\"\ninterface = [\"eth0\", 1]\nzzz = 1\nadvertise-url = \"ftp://x/\"\n\
-             dht-listen = [\"/ip4/0.0.0.0/udp/1\", 5, \"/dns/a/tcp/1\"]\nbootstrap = \"boot.example\"\n\
+             dht-listen = [\"/ip4/0.0.0.0/udp/1\", 5, \"/dns/a/tcp/1\"]\nbootstrap = \"boot.example\"\ntrust = \"lab\"\n\
              [channel.Stable]\n[channel.stable]\narch = []\n[channel.testing]\narchs = [\"sparc\"]\n",
         )
         .unwrap_err();
@@ -381,15 +403,16 @@ mod tests {
             "6: `name` must be 1 to 40 octets of printable text without \" or \\; it is \"\"",
             "7: `no-mdns` must be true or false, not string",
             "8: `interface` must be a string, not integer",
-            "9: unknown key `zzz`; known are artifacts, name, listen, advertise-url, interface, no-mdns, no-dht, dht-listen, dht-announce, bootstrap, record-ttl, state-dir, log, channel",
+            "9: unknown key `zzz`; known are artifacts, name, listen, advertise-url, interface, no-mdns, no-dht, dht-listen, dht-announce, bootstrap, trust, record-ttl, state-dir, log, channel",
             "10: `advertise-url` must be http:// or https://, a host and perhaps a port, such as \"http://boot.example.org:8080\"; it is \"ftp://x/\"",
             "11: `dht-listen` must be a string, not integer",
             "11: `dht-listen`: /tcp/ and a port must follow the host; other transports are not spoken; it is \"/ip4/0.0.0.0/udp/1\"",
             "11: `dht-listen`: it must begin with /ip4/ or /ip6/ and an address of this host, not a name; it is \"/dns/a/tcp/1\"",
             "12: `bootstrap`: it must begin with /ip4/, /ip6/, /dns/, /dns4/, /dns6/ or /dnsaddr/; it is \"boot.example\"",
-            "13: `channel.Stable`: a channel is 1 to 32 of a-z 0-9 . _ - and begins with a letter or digit",
-            "15: unknown key `arch`; did you mean `archs`?",
-            "17: `archs` knows arm, arm64, i386, loongarch64, ppc64le, riscv64, s390x, x86_64 (also aarch64, amd64); it is \"sparc\"",
+            "13: `trust`: must be the peer id of a provider, as `phase-provider key show` prints it; it is \"lab\"",
+            "14: `channel.Stable`: a channel is 1 to 32 of a-z 0-9 . _ - and begins with a letter or digit",
+            "16: unknown key `arch`; did you mean `archs`?",
+            "18: `archs` knows arm, arm64, i386, loongarch64, ppc64le, riscv64, s390x, x86_64 (also aarch64, amd64); it is \"sparc\"",
         ];
         assert_eq!(problems, expected);
     }

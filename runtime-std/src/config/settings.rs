@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use phase_core::identity::PeerId;
 use phase_core::wire::multiaddr::Address;
 use phase_core::wire::record::{ProviderName, TTL_DEFAULT};
 use phase_core::wire::url::{self, Url};
@@ -104,6 +105,8 @@ pub struct Settings {
     pub dht_announce: Vec<Endpoint>,
     /// Where the DHT is entered.
     pub bootstraps: Vec<Address>,
+    /// Providers whose adverts the store of this node prefers when it is full.
+    pub trust: Vec<PeerId>,
     /// Lifetime of an advert in seconds.
     pub record_ttl: u32,
     /// Where key and state are kept.
@@ -164,6 +167,7 @@ impl Settings {
             dht_listen: if dht_listen.is_empty() { LISTEN_DEFAULT.to_vec() } else { dht_listen },
             dht_announce: several(&flags.dht_announce, from_file.dht_announce.as_ref()),
             bootstraps: several(&flags.bootstraps, from_file.bootstraps.as_ref()),
+            trust: from_file.trust.clone().unwrap_or_default(),
             record_ttl: flags.record_ttl.or(from_file.record_ttl).unwrap_or(TTL_DEFAULT),
             state_dir: state_dir(flags.state_dir.clone(), file)?,
             log: flags.log.or(from_file.log).unwrap_or_default(),
@@ -205,6 +209,10 @@ impl Settings {
             let texts: Vec<_> = self.bootstraps.iter().map(ToString::to_string).collect();
             line("bootstrap", toml::Value::from(texts).to_string());
         }
+        if !self.trust.is_empty() {
+            let texts: Vec<_> = self.trust.iter().map(ToString::to_string).collect();
+            line("trust", toml::Value::from(texts).to_string());
+        }
         line("record-ttl", self.record_ttl.to_string());
         line("state-dir", quote(&self.state_dir.to_string_lossy()));
         line("log", quote(if self.log == LogFormat::Json { "json" } else { "text" }));
@@ -237,7 +245,8 @@ mod tests {
     fn what_is_shown_reads_back_as_the_same_settings() {
         let text = "artifacts = \"/a\"\nname = \"lab ü\"\nlisten = \"1.2.3.4:80\"\nadvertise-url = \"http://h.example\"\n\
             interface = [\"e0\"]\nno-mdns = true\ndht-listen = \"/ip4/0.0.0.0/tcp/0\"\n\
-            dht-announce = [\"/ip6/2001:db8::1/tcp/9\"]\nbootstrap = \"/dnsaddr/boot.example\"\nstate-dir = \"/s\"\n[channel.\"1.0\"]\narchs = [\"arm64\"]";
+            dht-announce = [\"/ip6/2001:db8::1/tcp/9\"]\nbootstrap = \"/dnsaddr/boot.example\"\n\
+            trust = \"12D3KooWK99VoVxNE7XzyBwXEzW7xhK7Gpv85r9F3V3fyKSUKPH5\"\nstate-dir = \"/s\"\n[channel.\"1.0\"]\narchs = [\"arm64\"]";
         let file = File::parse(Path::new("/p.toml"), text).unwrap();
         let settings = Settings::new(&Flags::default(), Some(&file)).unwrap();
         let again = File::parse(Path::new("/p.toml"), &settings.to_toml()).unwrap();

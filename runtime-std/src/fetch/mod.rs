@@ -201,12 +201,17 @@ pub async fn artifacts(
     output: &Output,
     progress: &Progress,
 ) -> Result<(), Error> {
-    let mut pending = Vec::new();
+    let mut pending: Vec<(&Item, Part)> = Vec::new();
     let mut ready = Vec::new();
     for item in image.wanted(selection) {
         if output.has(&item.name, item.expected)? {
             progress.kept(&item.name, item.expected.size);
             ready.push((item.name.clone(), Ready::Kept));
+        } else if let Some((twin, _)) =
+            pending.iter().find(|(other, _)| other.expected == item.expected)
+        {
+            // The same octets under two names come once.
+            ready.push((item.name.clone(), Ready::Twin(twin.name.clone())));
         } else {
             pending.push((item, output.part(item.expected)?));
         }

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, File, TryLockError};
-use std::io::{self, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use super::part::{Complete, Expected, Part, is_complete};
@@ -66,6 +66,8 @@ pub enum Ready {
     Fetched(Complete),
     /// There already, and verified again.
     Kept,
+    /// The same octets as the fetched file of this name.
+    Twin(String),
 }
 
 impl Output {
@@ -140,28 +142,44 @@ impl Output {
             keep.insert(CMDLINE.into());
         }
         self.remove_others(&keep)?;
+        let mut twins = Vec::new();
         for (name, ready) in files {
-            let path = self.directory.join(&name);
-            if let Ready::Fetched(complete) = ready {
-                if let Some(parent) = path.parent() {
-                    fs::create_dir_all(parent).map_err(at(parent))?;
+            match ready {
+                Ready::Fetched(complete) => {
+                    let path = self.place(&name)?;
+                    complete.publish(&path).map_err(at(&path))?;
                 }
-                complete.publish(&path).map_err(at(&path))?;
+                Ready::Kept => {}
+                Ready::Twin(of) => twins.push((name, of)),
             }
         }
-        if let Some(cmdline) = cmdline {
-            self.write(CMDLINE, cmdline.as_bytes())?;
+        for (name, of) in twins {
+            let path = self.directory.join(of);
+            let mut octets = File::open(&path).map_err(at(&path))?;
+            self.write(&name, &mut octets)?;
         }
-        self.write(MANIFEST, manifest)?;
+        if let Some(cmdline) = cmdline {
+            self.write(CMDLINE, &mut cmdline.as_bytes())?;
+        }
+        self.write(MANIFEST, &mut &manifest[..])?;
         self.remove_parts()?;
         self.lock.sync_all().map_err(at(&self.directory))
     }
 
-    fn write(&self, name: &str, octets: &[u8]) -> Result<(), Error> {
+    /// The path of a name, whose directory is made.
+    fn place(&self, name: &str) -> Result<PathBuf, Error> {
         let path = self.directory.join(name);
+        if let Some(parent) = path.parent() {
+            fs::create_dir_all(parent).map_err(at(parent))?;
+        }
+        Ok(path)
+    }
+
+    fn write(&self, name: &str, octets: &mut dyn io::Read) -> Result<(), Error> {
+        let path = self.place(name)?;
         let mut file =
             tempfile::NamedTempFile::new_in(&self.directory).map_err(at(&self.directory))?;
-        let written = file.write_all(octets).and_then(|()| file.as_file().sync_all());
+        let written = io::copy(octets, &mut file).and_then(|_| file.as_file().sync_all());
         written.map_err(at(&path))?;
         readable(file.as_file()).map_err(at(&path))?;
         file.persist(&path).map_err(|error| at(&path)(error.error))?;

@@ -208,7 +208,12 @@ impl Daemon {
         {
             driver.set_interfaces(new.interfaces.clone());
         }
+        let own = self.node.peer_id();
+        if let Some(dht) = self.node.dht_mut() {
+            dht.set_trusted(super::dht::trusted(&new, own));
+        }
         self.keeper.rescan(Some(new.channels.clone()));
+        self.settings.trust = new.trust;
         self.settings.interfaces = new.interfaces;
         self.settings.channels = new.channels;
         tracing::info!("configuration read again");

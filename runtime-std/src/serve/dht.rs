@@ -5,8 +5,9 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 
 use phase_core::dht::finder::{Bootstrap, Reach};
-use phase_core::dht::server::{Config, Event, PERSISTED_PEER_MAX};
+use phase_core::dht::server::{Config, Event, Listening, PERSISTED_PEER_MAX};
 use phase_core::identity::{PeerId, SecretKey};
+use phase_core::limits::TRUSTED;
 use phase_core::rng::Seed;
 use phase_core::wire::contact::Addresses;
 use phase_core::wire::url::AddressClass;
@@ -60,23 +61,31 @@ pub(crate) fn listen(settings: &Settings) -> Vec<SocketAddr> {
 /// What the node is made of. `driver` listens already.
 pub(super) fn config(settings: &Settings, key: &SecretKey, seed: Seed, driver: &Driver) -> Config {
     let listening: Vec<_> = driver.listening().collect();
-    // One that listens on all addresses tells those that its links have.
-    let open = listening.iter().find(|address| address.ip().is_unspecified());
-    let said = settings.dht_announce.iter().map(|endpoint| endpoint.0);
-    let announce: Addresses = match (settings.dht_announce.is_empty(), open) {
-        (true, None) => listening.iter().copied().collect(),
-        (false, _) | (true, Some(_)) => said.collect(),
-    };
+    let announce: Addresses = settings.dht_announce.iter().map(|endpoint| endpoint.0).collect();
     Config {
         seed,
         key: key.clone(),
-        listen: open.map(SocketAddr::port),
+        listen: places(&listening),
         announce,
         agent: AGENT,
         inbound: inbound(),
         allow_loopback: driver.uses_loopback(),
-        trusted: Default::default(),
+        trusted: trusted(settings, key.peer_id()).collect(),
     }
+}
+
+/// The signers that the node's store prefers: this provider, whose key another host may have too, and those that the
+/// operator named.
+pub(super) fn trusted(settings: &Settings, own: PeerId) -> impl Iterator<Item = PeerId> {
+    std::iter::once(own).chain(settings.trust.iter().copied()).take(TRUSTED)
+}
+
+/// Where the node listens: an unspecified address stands for all that the host's links have of its family.
+fn places(listening: &[SocketAddr]) -> Listening {
+    let (everywhere, single): (Vec<SocketAddr>, Vec<_>) =
+        listening.iter().partition(|address| address.ip().is_unspecified());
+    let port = |v4| everywhere.iter().find(|at| at.is_ipv4() == v4).map(SocketAddr::port);
+    Listening { v4: port(true), v6: port(false), at: single.into_iter().collect() }
 }
 
 /// Takes up the peers of the last run. A file that cannot be read is left out: the bootstraps lead in too.
@@ -120,6 +129,24 @@ pub(super) fn introduce(settings: &Settings, peer: &str, driver: &Driver) {
             "DHT: no bootstrap is configured, so this node waits for others to enter by it; --bootstrap names a node to \
              enter by"
         );
+    }
+}
+
+/// What became of an advert in the DHT, for people: nodes that store its record under the key of the image, that list
+/// the provider, and that store it under the provider's own key. Nodes of other networks take no records of ours.
+fn where_kept(records: usize, providers: usize, sub_keys: usize) -> String {
+    let nodes = |count: usize| match count {
+        0 => "no node".to_owned(),
+        1 => "1 node".to_owned(),
+        _ => format!("{count} nodes"),
+    };
+    let listed = format!("this provider is listed by {}", nodes(providers));
+    match (records, sub_keys) {
+        (0, 0) => format!("kept by no node; {listed}, and clients ask it for the advert itself"),
+        (0, _) => {
+            format!("kept by {} under this provider's own key only; {listed}", nodes(sub_keys))
+        }
+        _ => format!("kept by {}; {listed}", nodes(records)),
     }
 }
 
@@ -174,9 +201,10 @@ impl Daemon {
 
     pub(super) fn on_dht(&mut self, event: Event) {
         match event {
-            Event::Published { key, seq, peers, .. } => {
+            Event::Published { key, seq, peers, providers, sub_keys } => {
+                let kept = where_kept(peers, providers, sub_keys);
                 tracing::info!(
-                    "published {}/{} in the DHT: {peers} nodes keep it (seq {seq})",
+                    "published {}/{} in the DHT: {kept} (seq {seq})",
                     key.channel,
                     key.arch
                 );
@@ -301,5 +329,38 @@ impl Daemon {
             }
         }
         all
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_kept_where_is_told() {
+        for (counts, text) in [
+            ((3, 3, 3), "kept by 3 nodes; this provider is listed by 3 nodes"),
+            ((1, 0, 1), "kept by 1 node; this provider is listed by no node"),
+            (
+                (0, 1, 2),
+                "kept by 2 nodes under this provider's own key only; this provider is listed by 1 node",
+            ),
+            (
+                (0, 4, 0),
+                "kept by no node; this provider is listed by 4 nodes, and clients ask it for the advert itself",
+            ),
+        ] {
+            let (records, providers, sub_keys) = counts;
+            assert_eq!(where_kept(records, providers, sub_keys), text);
+        }
+    }
+
+    #[test]
+    fn each_family_listens_at_its_own_port() {
+        let listening = ["0.0.0.0:4001", "[::]:4002", "192.0.2.1:5"].map(|at| at.parse().unwrap());
+        let at = [listening[2]].into_iter().collect();
+        assert_eq!(places(&listening), Listening { v4: Some(4001), v6: Some(4002), at });
+        let at = Addresses::NONE;
+        assert_eq!(places(&listening[1..2]), Listening { v4: None, v6: Some(4002), at });
     }
 }

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use phase_core::dht::server::{Config, Parts, Publication, Server, ServerSlot, Storage};
+use phase_core::dht::server::{Config, Parts, Publication, Server, Storage};
 use phase_core::identity::PeerId;
 use phase_core::kad::store::{ProviderSlot, RecordSlot};
 use phase_core::kad::table;
-use phase_core::limits::RECORDS;
+use phase_core::limits::{ASSEMBLERS_SERVER, RECORDS, RX_FULL, TX_SERVER};
 use phase_core::machine::{Input, LinkId, Machine, Output, TransmitBuffer};
 use phase_core::mdns::service::Label;
 use phase_core::provider::{self, AdvertStatus, Event, Image, Misuse, Provider};
@@ -16,9 +16,12 @@ use phase_core::time::{Instant, UnixTime};
 use phase_core::wire::record::{Arch, Channel};
 
 use crate::artifacts::scan::IMAGES_MAX;
+use crate::slots::Slots;
 
 /// Connections at one time, of 80 KiB each: idle ones make room for those that are wanted.
 const CONNECTIONS: usize = 20;
+/// Places for connections that are free as long as there may be more: a lookup goes on to that many peers at once.
+const SPARE: usize = 6;
 /// Of those, connections of others: the rest is for lookups of our own.
 const INBOUND: usize = 12;
 /// Peers of the routing table.
@@ -31,7 +34,7 @@ const PROVIDER_RECORDS: usize = 1024;
 pub(super) struct Heap;
 
 impl Storage for Heap {
-    type Connections = Box<[ServerSlot]>;
+    type Connections = Slots<RX_FULL, TX_SERVER, ASSEMBLERS_SERVER>;
     type Peers = Box<[table::Slot]>;
     type Records = Box<[RecordSlot]>;
     type Providers = Box<[ProviderSlot]>;
@@ -48,7 +51,7 @@ pub(super) const fn inbound() -> usize {
 
 fn dht_node(now: Instant, config: &Config) -> DhtNode {
     let parts = Parts {
-        connections: (0..CONNECTIONS).map(|_| ServerSlot::new()).collect(),
+        connections: Slots::new(SPARE, CONNECTIONS),
         peers: std::iter::repeat_with(table::Slot::default).take(PEERS).collect(),
         records: std::iter::repeat_with(RecordSlot::default).take(RECORDS).collect(),
         providers: std::iter::repeat_with(ProviderSlot::default).take(PROVIDER_RECORDS).collect(),

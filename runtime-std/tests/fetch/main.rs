@@ -61,6 +61,8 @@ impl Sample {
                 artifact(Name::Kernel, &self.kernel, "vmlinuz"),
                 artifact(Name::Initramfs, &self.initramfs, "initramfs.img"),
                 artifact(Name::Dtb("arm/board.dtb"), b"dtb", "dtbs/arm/board.dtb"),
+                // The same octets under a second name.
+                artifact(Name::Dtb("arm/twin.dtb"), b"dtb", "dtbs/arm/board.dtb"),
             ],
             cmdline: Some("console=ttyAMA0 quiet"),
         };
@@ -143,7 +145,8 @@ fn directory() -> (tempfile::TempDir, PathBuf) {
     (root, output)
 }
 
-const WHOLE: [&str; 5] = ["cmdline", "dtbs/arm/board.dtb", "initramfs", "kernel", "manifest.json"];
+const WHOLE: [&str; 6] =
+    ["cmdline", "dtbs/arm/board.dtb", "dtbs/arm/twin.dtb", "initramfs", "kernel", "manifest.json"];
 
 #[test]
 fn an_image_is_fetched_verified_and_told_as_json() {
@@ -158,7 +161,10 @@ fn an_image_is_fetched_verified_and_told_as_json() {
     assert_eq!(told["manifest_version"], 42);
     assert_eq!(told["arch"], "arm64");
     assert_eq!(told["signed_by"][0], sample.key.peer_id().key_id().to_string());
-    assert_eq!(told["files"].as_array().unwrap().len(), 3);
+    assert_eq!(told["files"].as_array().unwrap().len(), 4);
+    assert_eq!(fs::read(output.join("dtbs/arm/twin.dtb")).unwrap(), b"dtb");
+    let log = server.take_log();
+    assert_eq!(log.iter().filter(|line| line.contains("dtbs")).count(), 1, "{log:?}");
 
     let manifest = output.join("manifest.json").display().to_string();
     let arguments = [&manifest, "--artifacts", output.to_str().unwrap(), "--trust", &sample.peer()];
@@ -192,7 +198,8 @@ fn only_what_is_asked_for_is_fetched() {
         &[&url, "--trust", &sample.peer(), "--artifact", "kernel", "--artifact", "dtbs"],
     );
     run.ends(0, "");
-    assert_eq!(files(&output), ["cmdline", "dtbs/arm/board.dtb", "kernel", "manifest.json"]);
+    let names = ["cmdline", "dtbs/arm/board.dtb", "dtbs/arm/twin.dtb", "kernel", "manifest.json"];
+    assert_eq!(files(&output), names);
 }
 
 #[test]

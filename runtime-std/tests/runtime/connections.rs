@@ -11,7 +11,7 @@ use phase_core::machine::{
 };
 use phase_core::time::Instant;
 use phase_provider::driver::{Driver, NetOptions};
-use phase_provider::net::connections::ConnectionLimits;
+use phase_provider::net::connections::{ConnectionLimits, Manner};
 use phase_tests::deadline::GENEROUS;
 use phase_tests::netns::Namespace;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -275,6 +275,32 @@ async fn what_was_given_is_sent_before_a_connection_closes() {
     };
     let received = serve(&mut driver, &mut machine, reader).await;
     assert!(received == pattern(60_000));
+}
+
+#[tokio::test]
+async fn a_brief_connection_is_broken_off_by_its_dialer_once_all_is_said() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    for (manner, expected) in [
+        (Manner::Brief, io::ErrorKind::ConnectionReset),
+        (Manner::Orderly, io::ErrorKind::UnexpectedEof),
+    ] {
+        let mut driver = Driver::open(NetOptions { manner, ..options(&[]) }).unwrap();
+        let mut machine = Echo { mute: true, ..Echo::default() };
+        let id = machine.dial(0, listener.local_addr().unwrap());
+        wait_for(&mut driver, &mut machine, "the connection", opened).await;
+        machine.send(id, &pattern(5000));
+        let listening = async {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut received = vec![0; 5000];
+            stream.read_exact(&mut received).await.unwrap();
+            assert!(received == pattern(5000));
+            stream
+        };
+        let mut stream = serve(&mut driver, &mut machine, listening).await;
+        machine.close(id);
+        let end = async { stream.read_u8().await.unwrap_err().kind() };
+        assert_eq!(serve(&mut driver, &mut machine, end).await, expected, "{manner:?}");
+    }
 }
 
 #[tokio::test]

@@ -155,8 +155,12 @@ impl Node {
             runtime.block_on(async move {
                 let options = NetOptions { without_mdns: true, listen, ..NetOptions::default() };
                 let mut driver = Driver::open(options).unwrap();
-                let settings =
-                    Settings { inbound: 4, identifies: false, idle: Duration::from_secs(60) };
+                let settings = Settings {
+                    inbound: 4,
+                    identifies: false,
+                    idle: Duration::from_secs(60),
+                    prefer: None,
+                };
                 let seed = Seed([number; 32]);
                 let slots = (0..4).map(|_| ServerSlot::new()).collect();
                 let identity = Identity::new(&key(number), &seed);

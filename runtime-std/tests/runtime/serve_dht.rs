@@ -61,7 +61,7 @@ fn a_restarted_provider_finds_the_network_without_its_bootstrap() {
     assert!(kept.len() > 32, "{kept:?}");
     let seq = |status: &Value| of_carrier(status, "dht")[0]["seq"].as_u64();
     let mut again = net.serve(&[]);
-    wait_for(&mut again, "published stable/arm64 in the DHT: 1 nodes keep it");
+    wait_for(&mut again, "published stable/arm64 in the DHT: kept by 1 node");
     let status = net.lab.status();
     assert_eq!(status["dht"]["bootstraps"], serde_json::json!([]));
     assert!(seq(&status).unwrap() > 0);
@@ -187,7 +187,7 @@ impl Net {
             lan,
         };
         let mut provider = net.serve(&["--bootstrap", &net.bootstrap]);
-        wait_for(&mut provider, "published stable/arm64 in the DHT: 1 nodes keep it");
+        wait_for(&mut provider, "published stable/arm64 in the DHT: kept by 1 node");
         Self { provider: Some(provider), ..net }
     }
 

@@ -1,11 +1,13 @@
 //! The client for the LAN and the DHT.
 
+use core::cell::UnsafeCell;
 use core::mem::MaybeUninit;
 
 use phase_core::client::{Client, Config};
 use phase_core::dht::finder::{Bootstrap, ClientSlot, Finder};
 use phase_core::limits;
 
+use crate::Place;
 use crate::device::Device;
 
 #[cfg(not(feature = "full"))]
@@ -13,11 +15,14 @@ const RX: usize = limits::RX_SMALL;
 #[cfg(feature = "full")]
 const RX: usize = limits::RX_FULL;
 
-/// Three connections, in their place.
+/// Three connections.
 type Slots = [ClientSlot<RX>; 3];
 
+/// Their place: apart from the client, they are never moved, and as all zeros they take no flash.
+static SLOTS: Place<Slots> = Place(UnsafeCell::new([const { ClientSlot::new() }; 3]));
+
 /// The client that is linked.
-pub type Wanted = Client<Finder<Slots, RX>>;
+pub type Wanted = Client<Finder<&'static mut Slots, RX>>;
 
 /// Makes it in its place, with one bootstrap.
 pub fn make<'a>(
@@ -27,7 +32,8 @@ pub fn make<'a>(
 ) -> &'a mut Wanted {
     let now = device.now();
     let (channel, arch) = (config.channel.clone(), config.arch.clone());
-    let slots = [const { ClientSlot::new() }; 3];
+    // SAFETY: there is one thread, and the client before this one is not used any more.
+    let slots = unsafe { &mut *SLOTS.0.get() };
     let finder = Finder::new(now, &config.seed, slots, channel, arch);
     let client = place.write(Client::with_dht(now, config, finder));
     let bootstrap = Bootstrap::new("", [device.socket()], None);

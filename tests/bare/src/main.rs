@@ -31,17 +31,17 @@ use client_wide as client;
 use device::Device;
 
 /// A place for one value that is made once.
-struct Place<T>(UnsafeCell<MaybeUninit<T>>);
+struct Place<T>(UnsafeCell<T>);
 
-// SAFETY: there is one thread, and `run` alone uses the place.
+// SAFETY: there is one thread.
 unsafe impl<T> Sync for Place<T> {}
 
 /// The whole state of the client.
-static CLIENT: Place<client::Wanted> = Place(UnsafeCell::new(MaybeUninit::uninit()));
+static CLIENT: Place<MaybeUninit<client::Wanted>> = Place(UnsafeCell::new(MaybeUninit::uninit()));
 
 /// What a driver needs: the datagram that arrived last, and the one that leaves next.
-static RECEIVED: Place<[u8; 1500]> = Place(UnsafeCell::new(MaybeUninit::zeroed()));
-static SENDING: Place<[u8; TRANSMIT_MAX]> = Place(UnsafeCell::new(MaybeUninit::zeroed()));
+static RECEIVED: Place<[u8; 1500]> = Place(UnsafeCell::new([0; 1500]));
+static SENDING: Place<[u8; TRANSMIT_MAX]> = Place(UnsafeCell::new([0; TRANSMIT_MAX]));
 
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
@@ -102,7 +102,7 @@ fn run(device: &Device, config: Config) {
     // SAFETY: `run` is called by the one thread, and not by itself.
     let (client, received, sending) = unsafe {
         let client = client::make(&mut *CLIENT.0.get(), device, config);
-        (client, (*RECEIVED.0.get()).assume_init_mut(), (*SENDING.0.get()).assume_init_mut())
+        (client, &mut *RECEIVED.0.get(), &mut *SENDING.0.get())
     };
     loop {
         loop {

@@ -1,16 +1,25 @@
-//! The project's providers among stock nodes of the DHT, over hours. The machines are those of `phase-provider` and `phase-discover`; only the network and the clock are not real.
+//! The project's providers in the DHT, over hours and days: among their like, among stock nodes, among liars. The
+//! machines are those of `phase-provider` and `phase-discover`; only the network and the clock are not real.
 
+mod days;
+mod joining;
+mod liars;
 mod publishing;
+mod strangers;
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use phase_core::client::{Carriers, Client, Config, Event, Mode};
 use phase_core::dht::finder::{Bootstrap, ClientSlot, Finder};
+use phase_core::kad::store::Stored;
 use phase_core::limits::RX_FULL;
 use phase_core::time::UnixTime;
+use phase_core::wire::contact::Contact;
+use phase_core::wire::record::{Advert, AdvertKey};
 use phase_tests::harness::{
-    DHT_PORT, DhtNode, Door, EPOCH, HostId, Network, client_config, image, pinned, seed,
+    DHT_PORT, DhtNode, DhtPeer, Door, EPOCH, HostId, Manner, Network, arch, channel, client_config,
+    image, key, pinned, seed,
 };
 
 use crate::secs;
@@ -57,8 +66,17 @@ struct Wanted<'a> {
     trusted: &'a [u64],
 }
 
-/// Looks up once, with a client of its own that is gone afterwards; from its start to the first accepted candidate.
-fn look_up(network: &mut Network, number: u64, wanted: Wanted<'_>) -> Option<Duration> {
+/// What a search came to.
+#[derive(Clone, Debug)]
+struct Lookup {
+    /// From its start to the first accepted candidate.
+    took: Duration,
+    /// The advert that was chosen at its end.
+    chosen: Advert,
+}
+
+/// Looks up once, with a client of its own that is gone afterwards.
+fn look_up(network: &mut Network, number: u64, wanted: Wanted<'_>) -> Option<Lookup> {
     let start = network.now();
     let host = add_client(network, number, wanted);
     let over = |n: &Network| {
@@ -67,9 +85,11 @@ fn look_up(network: &mut Network, number: u64, wanted: Wanted<'_>) -> Option<Dur
     network.run_until(secs(15), over);
     let told = network.told_by::<WideClient>(host);
     let accepted = told.iter().find(|(_, event)| matches!(event, Event::Accepted(_)));
-    let found = accepted.map(|(at, _)| at.since(start));
+    let took = accepted.map(|(at, _)| at.since(start));
+    let best = network.machine_of::<WideClient>(host).best();
+    let chosen = best.and_then(|best| best.advert()).cloned();
     network.unplug(host);
-    found
+    Some(Lookup { took: took?, chosen: chosen? })
 }
 
 fn add_client(network: &mut Network, number: u64, wanted: Wanted<'_>) -> HostId {
@@ -90,4 +110,37 @@ fn add_client(network: &mut Network, number: u64, wanted: Wanted<'_>) -> HostId 
     }
     let client: WideClient = Client::with_dht(network.now(), config, finder);
     network.machine(client, &[ip(number)], Door::Silent)
+}
+
+fn contact(number: u64) -> Contact {
+    Contact::at(key(number).peer_id(), address(number))
+}
+
+fn base_key() -> AdvertKey {
+    AdvertKey::base(channel("stable"), arch("arm64"))
+}
+
+/// Stock nodes that all know each other and store whatever they are given, under numbers from `first` on.
+fn add_stock(network: &mut Network, first: u64, count: u64) -> Vec<HostId> {
+    let add = |number| {
+        let mut peer = DhtPeer::new(number);
+        peer.book.manner = Manner::Stores;
+        peer.book.closer =
+            (first..first + count).filter(|other| *other != number).map(contact).collect();
+        network.machine(peer, &[ip(number)], Door::Open(DHT_PORT))
+    };
+    (first..first + count).map(add).collect()
+}
+
+/// The number of a provider's advert that a node of ours stores under the base key; `None`: none, or it expired.
+fn stored(network: &Network, host: HostId, provider: u64) -> Option<u64> {
+    let (now, peer) = (network.now(), key(provider).peer_id());
+    let records = network.node_of::<DhtNode>(host).machine.dht().records();
+    let live = |stored: &&Stored| stored.expires_at() > now && stored.signer() == Some(&peer);
+    records.iter().filter(|one| one.key().peer.is_none()).find(live).map(Stored::seq)
+}
+
+/// Peers that a node of ours believes to be there.
+fn live_peers(network: &Network, host: HostId) -> usize {
+    network.node_of::<DhtNode>(host).machine.dht().status().live_peers
 }

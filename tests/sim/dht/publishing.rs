@@ -3,34 +3,14 @@
 use phase_core::dht::server;
 use phase_core::provider;
 use phase_core::time::UnixTime;
-use phase_core::wire::contact::Contact;
-use phase_core::wire::record::{AdvertKey, SignedAdvert};
-use phase_tests::harness::{
-    DHT_PORT, DhtNode, DhtPeer, Door, EPOCH, HostId, Manner, Network, arch, channel, key,
-};
+use phase_core::wire::record::SignedAdvert;
+use phase_tests::harness::{DhtNode, DhtPeer, EPOCH, HostId, Network, key};
 
-use super::{Wanted, add_provider, address, ip, look_up};
+use super::{Wanted, add_provider, add_stock, base_key, look_up};
 use crate::secs;
 
 /// Seconds between the signing of an advert and its end.
 const TTL: u64 = 3600;
-
-/// Stock nodes that all know each other and store whatever they are given, under numbers from `first` on.
-fn add_stock(network: &mut Network, first: u64, count: u64) -> Vec<HostId> {
-    let contact = |number| Contact::at(key(number).peer_id(), address(number));
-    let add = |number| {
-        let mut peer = DhtPeer::new(number);
-        peer.book.manner = Manner::Stores;
-        peer.book.closer =
-            (first..first + count).filter(|other| *other != number).map(contact).collect();
-        network.machine(peer, &[ip(number)], Door::Open(DHT_PORT))
-    };
-    (first..first + count).map(add).collect()
-}
-
-fn base_key() -> AdvertKey {
-    AdvertKey::base(channel("stable"), arch("arm64"))
-}
 
 /// What a stock node holds under the base key of the provider `number`'s image, or under its sub-key.
 fn held(network: &Network, host: HostId, number: u64) -> Option<SignedAdvert> {
@@ -84,4 +64,29 @@ fn two_providers_do_not_fight_over_a_place() {
         let wanted = Wanted { bootstraps: &[102], trusted: &[trusted] };
         assert!(look_up(&mut network, trusted, wanted).is_some());
     }
+}
+
+#[test]
+fn after_three_hours_without_network_it_is_published_within_six_minutes() {
+    let mut network = Network::new(3);
+    let stock = add_stock(&mut network, 100, 4);
+    let host = add_provider(&mut network, 1, &[100]);
+    network.run(secs(300));
+    let before = published(&network, host);
+    assert!(before > 0);
+    // Its machine is told nothing: the cable to the world is cut somewhere else.
+    network.set_reachable(host, false);
+    network.run(secs(3 * TTL));
+    assert_eq!(published(&network, host), before);
+    let dials = network.tcp_traffic(host).dials;
+    network.set_reachable(host, true);
+    // The longest pause between two attempts is five minutes and a tenth.
+    assert!(network.run_until(secs(360), |network| published(network, host) > before));
+    let held = stock.iter().filter_map(|one| held(&network, *one, 1));
+    let newest = held.map(|held| held.advert().issued.0).max().unwrap();
+    let clock = EPOCH.0 + network.now().as_micros() / 1_000_000;
+    assert!(newest > clock - TTL, "what is published is fresh");
+    assert!(dials < 2000, "{dials} dials in three hours");
+    let wanted = Wanted { bootstraps: &[101], trusted: &[1] };
+    assert!(look_up(&mut network, 1, wanted).is_some());
 }

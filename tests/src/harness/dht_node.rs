@@ -4,6 +4,7 @@ use phase_core::dht::finder::Bootstrap;
 use phase_core::dht::server::{self, Parts, Publication, Server, ServerSlot, Storage};
 use phase_core::kad::store::{ProviderSlot, RecordSlot};
 use phase_core::kad::table;
+use phase_core::limits::TX_SERVER;
 use phase_core::machine::{Input, Machine as _, Output, TransmitBuffer};
 use phase_core::provider::{self, Event, Image, Origin, Provider};
 use phase_core::time::{Instant, UnixTime};
@@ -16,12 +17,15 @@ use super::{EPOCH, key, provider_config, seed};
 /// Where nodes listen.
 pub const DHT_PORT: u16 = 4001;
 
+/// Octets of a node's receive buffers: no peer of the simulations sends longer messages than its output buffer holds.
+const RX: usize = TX_SERVER;
+
 /// Storage on the heap.
 #[derive(Debug)]
 pub struct Boxed;
 
-impl Storage for Boxed {
-    type Connections = Box<[ServerSlot]>;
+impl<const RX: usize> Storage<RX> for Boxed {
+    type Connections = Box<[ServerSlot<RX>]>;
     type Peers = Box<[table::Slot]>;
     type Records = Box<[RecordSlot]>;
     type Providers = Box<[ProviderSlot]>;
@@ -49,7 +53,7 @@ impl Default for DhtSize {
 #[derive(Debug)]
 pub struct DhtNode {
     /// The machine.
-    pub machine: Box<Provider<IMAGES, Server<Boxed>>>,
+    pub machine: Box<Provider<IMAGES, Server<Boxed, RX>>>,
     /// What it told.
     pub events: Vec<(Instant, Event)>,
     /// The next sequence number: what a state file keeps.
@@ -163,7 +167,7 @@ fn machine(
     number: u64,
     ip: IpAddr,
     (size, ttl): (DhtSize, u32),
-) -> Provider<IMAGES, Server<Boxed>> {
+) -> Provider<IMAGES, Server<Boxed, RX>> {
     let parts = Parts {
         connections: (0..size.connections).map(|_| ServerSlot::new()).collect(),
         peers: (0..size.peers).map(|_| table::Slot::default()).collect(),
@@ -175,7 +179,7 @@ fn machine(
     let config = server::Config {
         seed,
         key: key(number),
-        listen: Some(DHT_PORT),
+        listen: server::Listening::everywhere(DHT_PORT),
         announce: Addresses::NONE,
         agent: "phase-simulated/1",
         inbound: size.connections / 2,

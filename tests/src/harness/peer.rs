@@ -13,6 +13,7 @@ use phase_core::wire::contact::{Addresses, Contact};
 use phase_core::wire::cursor::Writer;
 use phase_core::wire::identify::{Identified, Identify};
 use phase_core::wire::kad::{Part, Record, Request, Response};
+use phase_core::wire::multistream::Line;
 
 use super::{key, seed};
 
@@ -42,6 +43,8 @@ pub struct Book {
     pub records: BTreeMap<Vec<u8>, Vec<u8>>,
     /// Providers by their keys.
     pub providers: BTreeMap<Vec<u8>, Vec<Contact>>,
+    /// Takes no more providers, as nodes of rust-libp2p that have twenty of a key.
+    pub providers_full: bool,
     /// Peers that it tells of in every answer.
     pub closer: Vec<Contact>,
     /// How it meets requests.
@@ -70,8 +73,10 @@ impl Book {
                 let told: Vec<Contact> =
                     providers.iter().filter(|contact| contact.peer == remote.peer).collect();
                 let known = self.providers.entry(key.to_vec()).or_default();
-                known.retain(|contact| contact.peer != remote.peer);
-                known.extend(told);
+                if !self.providers_full {
+                    known.retain(|contact| contact.peer != remote.peer);
+                    known.extend(told);
+                }
                 Some(Answer::Nothing)
             }
             Request::GetValue { .. } | Request::GetProviders { .. } | Request::FindNode { .. } => {
@@ -139,7 +144,11 @@ impl Owner for Book {
         let identify = Identify {
             peer: remote.peer,
             addresses: &Addresses::NONE,
-            protocols: &[],
+            protocols: match self.only {
+                Some(KadProtocol::Phase) => &[Line::PhaseKad],
+                Some(KadProtocol::Ipfs) => &[Line::IpfsKad],
+                None => &[Line::PhaseKad, Line::IpfsKad],
+            },
             observed: None,
             protocol_version: "",
             agent: "",
@@ -172,6 +181,7 @@ impl DhtPeer {
             inbound: count,
             identifies: false,
             idle: std::time::Duration::from_secs(120),
+            prefer: None,
         };
         let slots = (0..count).map(|_| PeerSlot::new()).collect();
         let identity = Identity::new(&key(number), &seed(number));

@@ -12,7 +12,7 @@ mod download;
 mod idle;
 mod lan;
 mod numbers;
-mod report;
+pub(crate) mod report;
 mod responder;
 
 use phase_tests::process::{run as output_of, workspace_root};
@@ -41,6 +41,16 @@ enum What {
     Handshake,
     /// The responder alone, without sockets.
     Responder,
+    /// A simulated DHT of our own nodes under churn: lookups, and what they cost as it grows.
+    Network(Network),
+}
+
+/// How large the simulated networks are.
+#[derive(Debug, clap::Args)]
+struct Network {
+    /// Nodes of a network; several may be given, one after the other.
+    #[arg(value_name = "NODES", default_values_t = [100, 300, 1000])]
+    nodes: Vec<u32>,
 }
 
 /// Runs one benchmark.
@@ -52,17 +62,21 @@ pub(crate) fn run(options: &Options) -> Result<(), Error> {
         What::Lan(options) => lan::run(options),
         What::Dht(options) => dht::run(options),
         What::Boot(options) => boot::run(options),
-        What::Codec => in_one_process("codec", "Codec"),
-        What::Handshake => in_one_process("handshake", "Handshake"),
-        What::Responder => in_one_process("responder", "Responder without sockets"),
+        What::Codec => in_one_process("codec", "Codec", &[]),
+        What::Handshake => in_one_process("handshake", "Handshake", &[]),
+        What::Responder => in_one_process("responder", "Responder without sockets", &[]),
+        What::Network(Network { nodes }) => {
+            let nodes: Vec<_> = nodes.iter().map(ToString::to_string).collect();
+            in_one_process("network", "Simulated DHT under churn", &nodes)
+        }
     }
 }
 
-/// Runs `tests/benches/NAME.rs` and writes what it prints.
-fn in_one_process(name: &str, title: &str) -> Result<(), Error> {
+/// Runs `tests/benches/NAME.rs` with these arguments and writes what it prints.
+fn in_one_process(name: &str, title: &str, arguments: &[String]) -> Result<(), Error> {
     let printed = step(&format!("measure the {name}"), || {
         let mut bench = cargo(&["bench", "--quiet", "--locked", "-p", "phase-tests"]);
-        bench.args(["--bench", name]);
+        bench.args(["--bench", name, "--"]).args(arguments);
         Ok(output_of(bench)?)
     })?;
     println!("{printed}");

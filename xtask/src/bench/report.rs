@@ -8,19 +8,19 @@ use crate::Error;
 
 /// A table with a head line.
 #[derive(Debug)]
-pub(super) struct Table {
+pub(crate) struct Table {
     /// The heading above it.
-    pub(super) title: String,
+    pub(crate) title: String,
     /// What was done, and how to read it.
-    pub(super) explanation: String,
+    pub(crate) explanation: String,
     /// The names of the columns.
-    pub(super) columns: Vec<&'static str>,
+    pub(crate) columns: Vec<&'static str>,
     /// The rows, with a cell for each column.
-    pub(super) rows: Vec<Vec<String>>,
+    pub(crate) rows: Vec<Vec<String>>,
 }
 
 /// The tables as Markdown.
-pub(super) fn markdown(tables: &[Table]) -> String {
+pub(crate) fn markdown(tables: &[Table]) -> String {
     let mut text = String::new();
     for table in tables {
         let line = table.columns.iter().map(|_| "---").collect::<Vec<_>>().join("|");
@@ -44,7 +44,7 @@ pub(super) fn markdown(tables: &[Table]) -> String {
 ///
 /// # Errors
 /// When the file cannot be read or written.
-pub(super) fn write_section(path: &Path, name: &str, content: &str) -> Result<(), Error> {
+pub(crate) fn write_section(path: &Path, name: &str, content: &str) -> Result<(), Error> {
     let old = match fs::read_to_string(path) {
         Ok(text) => text,
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => "# Benchmarks\n".to_owned(),

@@ -70,7 +70,7 @@ impl Responder {
     /// Starts it on `host`.
     pub(super) fn start(self, host: &Host) -> Result<Running, Error> {
         match self {
-            Self::Ours => start_ours(&host.namespace),
+            Self::Ours => start_ours(&host.namespace, Dht::None),
             // The strings of a signed advert, so that everybody's answers have about the same size.
             Self::Peer(peer) => {
                 let txt = [
@@ -120,7 +120,17 @@ pub(super) fn program(name: &str) -> PathBuf {
     workspace_root().join("target/release").join(name)
 }
 
-fn start_ours(namespace: &Namespace) -> Result<Running, Error> {
+/// Whether the provider is a node of the DHT.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Dht<'a> {
+    /// It is not.
+    None,
+    /// It is, and begins with these multiaddrs.
+    From(&'a [String]),
+}
+
+/// Starts the provider in `namespace`.
+pub(super) fn start_ours(namespace: &Namespace, dht: Dht<'_>) -> Result<Running, Error> {
     let directory = tempfile::tempdir().map_err(|e| Error::os("make a directory", e))?;
     let image = directory.path().join("artifacts").join(CHANNEL).join(ARCHITECTURE);
     let failed = |e| Error::os("write a sample image", e);
@@ -130,9 +140,15 @@ fn start_ours(namespace: &Namespace) -> Result<Running, Error> {
     // An image that somebody may still be copying is not announced; this one has lain there.
     thread::sleep(LAIN);
     let mut serve = namespace.command(program("phase-provider"));
-    serve.args(["serve", "--no-dht", "--name", "bench", "--listen", "0.0.0.0:8080", "--artifacts"]);
+    serve.args(["serve", "--name", "bench", "--listen", "0.0.0.0:8080", "--artifacts"]);
     serve.arg(directory.path().join("artifacts"));
     serve.arg("--state-dir").arg(directory.path().join("state"));
+    match dht {
+        Dht::None => _ = serve.arg("--no-dht"),
+        Dht::From(bootstraps) => {
+            serve.args(bootstraps.iter().flat_map(|address| ["--bootstrap", address]));
+        }
+    }
     let started = deadline::now();
     Ok(Running::Ours { process: Process::spawn(serve)?, started, directory })
 }

@@ -1,4 +1,4 @@
-//! What is in a linked image: octets to flash, octets of memory, and who can panic.
+//! What is in a linked image: octets to flash, octets of memory and of stack, and who can panic.
 //! Spec: System V ABI, chapters 4 and 5 (ELF).
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -6,10 +6,10 @@ use std::path::Path;
 
 use object::elf::{SHF_ALLOC, SHF_WRITE, SHT_NOBITS};
 use object::{
-    Architecture, File, Object as _, ObjectSection as _, ObjectSymbol as _, RelocationTarget,
-    SectionFlags, SymbolKind,
+    File, Object as _, ObjectSection as _, ObjectSymbol as _, Section, SectionFlags, Symbol,
 };
 
+use super::calls::Calls;
 use crate::Error;
 
 /// What was found.
@@ -19,6 +19,10 @@ pub(super) struct Image {
     pub(super) flash: u64,
     /// Octets of variables.
     pub(super) memory: u64,
+    /// The chain of calls that takes the most of the stack: octets of each function.
+    pub(super) stack: Vec<(u64, String)>,
+    /// Functions and constants, the largest first, and last what has no name.
+    pub(super) parts: Vec<(u64, String)>,
     /// Each function that panics, with the functions that call it.
     pub(super) panics: BTreeMap<String, BTreeSet<String>>,
     /// Functions of an allocator.
@@ -36,20 +40,23 @@ pub(super) fn read(path: &Path) -> Result<Image, Error> {
         what: path.display().to_string(),
         found: e.to_string(),
     })?;
-    let mut image =
-        Image { flash: 0, memory: 0, panics: BTreeMap::new(), allocator: BTreeSet::new() };
-    for section in file.sections() {
-        let SectionFlags::Elf { sh_type, sh_flags } = section.flags() else { continue };
-        if !sh_flags.contains(SHF_ALLOC) {
-            continue;
-        }
-        let begins_empty = sh_type == SHT_NOBITS;
-        image.flash += if begins_empty { 0 } else { section.size() };
-        image.memory += if sh_flags.contains(SHF_WRITE) { section.size() } else { 0 };
-    }
-    image.allocator = names(&file).filter(|n| n.contains("__rust_alloc")).collect();
-    image.panics = panics(&file);
-    Ok(image)
+    let is_variable = |section: &Section<'_, '_>| {
+        let SectionFlags::Elf { sh_flags, .. } = section.flags() else { return false };
+        sh_flags.contains(SHF_ALLOC | SHF_WRITE)
+    };
+    let size = |section: Section<'_, '_>| section.size();
+    let flash = file.sections().filter(takes_flash).map(size).sum();
+    let memory = file.sections().filter(is_variable).map(size).sum();
+    let calls = Calls::read(&file);
+    let owned = |(frame, name): (u64, &str)| (frame, name.to_owned());
+    Ok(Image {
+        flash,
+        memory,
+        stack: calls.deepest().into_iter().map(owned).collect(),
+        panics: panics(&calls),
+        allocator: names(&file).filter(|n| n.contains("__rust_alloc")).collect(),
+        parts: parts(&file, flash),
+    })
 }
 
 fn names<'a>(file: &'a File<'_>) -> impl Iterator<Item = String> + 'a {
@@ -57,7 +64,7 @@ fn names<'a>(file: &'a File<'_>) -> impl Iterator<Item = String> + 'a {
 }
 
 /// A function's name as in the source, without the hash at its end.
-fn shown(name: &str) -> String {
+pub(super) fn shown(name: &str) -> String {
     format!("{:#}", rustc_demangle::demangle(name))
 }
 
@@ -74,34 +81,41 @@ fn is_panic(name: &str) -> bool {
 }
 
 /// The functions that panic, each with those that call it.
-fn panics(file: &File<'_>) -> BTreeMap<String, BTreeSet<String>> {
-    // The lowest bit of a Thumb function's address says that it is one.
-    let mask = if file.architecture() == Architecture::Arm { !1 } else { !0 };
-    let mut functions: Vec<(u64, u64, String)> = file
-        .symbols()
-        .filter(|symbol| symbol.kind() == SymbolKind::Text && symbol.size() > 0)
-        .filter_map(|s| Some((s.address() & mask, s.size(), shown(s.name().ok()?))))
-        .collect();
-    functions.sort();
-    let at = |address: u64| {
-        let next = functions.partition_point(|(begin, ..)| *begin <= address);
-        let (begin, size, name) = functions.get(next.checked_sub(1)?)?;
-        (address - begin < *size).then_some(name.as_str())
-    };
-    let there = functions.iter().filter(|(.., name)| is_panic(name));
+fn panics(calls: &Calls) -> BTreeMap<String, BTreeSet<String>> {
+    let there = calls.names().filter(|name| is_panic(name));
     let mut panics: BTreeMap<String, BTreeSet<String>> =
-        there.map(|(.., name)| (name.clone(), BTreeSet::new())).collect();
-    for (place, relocation) in file.sections().flat_map(|section| section.relocations()) {
-        let RelocationTarget::Symbol(target) = relocation.target() else { continue };
-        let Ok(symbol) = file.symbol_by_index(target) else { continue };
-        let offset = if symbol.kind() == SymbolKind::Section { relocation.addend() } else { 0 };
-        let called = at((symbol.address() & mask).wrapping_add_signed(offset));
-        let caller = at(place).filter(|caller| !is_panic(caller));
-        if let (Some(called), Some(caller)) = (called, caller)
-            && let Some(callers) = panics.get_mut(called)
+        there.map(|name| (name.to_owned(), BTreeSet::new())).collect();
+    for (caller, called) in &calls.pairs {
+        let caller = calls.name(*caller);
+        if let Some(callers) = panics.get_mut(calls.name(*called))
+            && !is_panic(caller)
         {
             callers.insert(caller.to_owned());
         }
     }
     panics
+}
+
+/// Every function and constant with a name, the largest first; at the end of the list what has none: texts and
+/// numbers that the compiler put together.
+fn parts(file: &File<'_>, flash: u64) -> Vec<(u64, String)> {
+    let is_flashed = |symbol: &Symbol<'_, '_>| {
+        let section = symbol.section_index().and_then(|at| file.section_by_index(at).ok());
+        section.is_some_and(|section| takes_flash(&section))
+    };
+    let mut parts: Vec<(u64, String)> = file
+        .symbols()
+        .filter(|symbol| symbol.size() > 0 && is_flashed(symbol))
+        .filter_map(|symbol| Some((symbol.size(), shown(symbol.name().ok()?))))
+        .collect();
+    parts.sort_by(|a, b| b.cmp(a));
+    let named: u64 = parts.iter().map(|(size, _)| size).sum();
+    parts.push((flash.saturating_sub(named), "(without a name)".to_owned()));
+    parts
+}
+
+/// Whether a section is part of what is flashed.
+fn takes_flash(section: &Section<'_, '_>) -> bool {
+    let SectionFlags::Elf { sh_type, sh_flags } = section.flags() else { return false };
+    sh_flags.contains(SHF_ALLOC) && sh_type != SHT_NOBITS
 }

@@ -1,5 +1,7 @@
-//! `cargo xtask size`: how large the programs are, as released, and the client as firmware would link it.
+//! `cargo xtask size`: how large the programs are, as released, and the client as firmware would link it. The latter
+//! are written into BENCHMARKS.md when they were linked for every target.
 
+mod calls;
 mod image;
 
 use std::collections::BTreeSet;
@@ -9,9 +11,11 @@ use std::path::Path;
 use phase_tests::process::workspace_root;
 
 use crate::bare::{self, Bare};
+use crate::bench::report::{self, Table};
 use crate::statics::{Processor, Static};
 use crate::steps::{cargo, command, step};
 use crate::{Error, install};
+use image::Image;
 
 /// The programs of the project.
 pub(crate) const PROGRAMS: [&str; 4] =
@@ -22,6 +26,16 @@ const BOOT_MAX: u64 = 400 << 10;
 
 /// The kinds of client, and the features of `tests/bare` that make them.
 const CLIENTS: [(&str, &str); 3] = [("LAN", ""), ("LAN+DHT", "dht"), ("LAN+DHT, full", "full")];
+
+/// What is told of each client.
+const COLUMNS: [&str; 6] =
+    ["target", "client", "flash KiB", "RAM KiB", "stack KiB", "functions that panic"];
+
+const EXPLANATION: &str = "`tests/bare`: the client with its cryptography and a driver for a device that is a place in \
+    memory, `opt-level = \"z\"`, fat LTO, no allocator. Flash: code, constants, and what variables begin with. RAM: the \
+    client, its connections and two buffers for datagrams. Stack: the chain of calls that takes the most, calls through \
+    pointers not counted. Functions that panic: those with a call of a panic that the compiler could not leave out, most \
+    of them in crates that the client depends on.";
 
 /// What to list.
 #[derive(Debug, clap::Args)]
@@ -38,6 +52,12 @@ pub(crate) struct Options {
     /// Name the functions that can panic.
     #[arg(long)]
     panics: bool,
+    /// Name this many of the largest functions and constants of each client.
+    #[arg(long, value_name = "NUMBER", default_value_t = 0)]
+    functions: usize,
+    /// Name the calls that take the most of the stack.
+    #[arg(long)]
+    stack: bool,
 }
 
 /// Builds and lists them.
@@ -57,20 +77,40 @@ pub(crate) fn run(options: &Options) -> Result<(), Error> {
         install::tools(install::FOR_BARE)?;
         kinds.extend(bare::all()?);
     }
-    let mut lines = Vec::new();
+    let (mut lines, mut rows) = (Vec::new(), Vec::new());
     for bare in &kinds {
         for (client, features) in CLIENTS {
             let what = format!("link the client ({client}) for {}", bare.target());
             let path = step(&what, || bare.client(features))?;
-            lines.push(line(client, bare.target(), &path, options.panics)?);
+            let image = image::read(&path)?;
+            if !image.allocator.is_empty() {
+                return Err(Error::Unexpected {
+                    what: path.display().to_string(),
+                    found: format!("an allocator: {:?}", image.allocator),
+                });
+            }
+            let row = row(client, bare.target(), &image);
+            lines.push(format!("{}{}", printed(&row), details(&image, options)));
+            rows.push(row.to_vec());
         }
     }
-    println!("\nThe client freestanding, without an allocator; memory without the stack:");
-    println!("{:<30} {:<13} {:>10} {:>10}  panics", "target", "client", "flash KiB", "RAM KiB");
+    println!("\nThe client freestanding, without an allocator; beside RAM the deepest stack:");
+    println!("{}", printed(&COLUMNS));
     for line in lines {
         println!("{line}");
     }
-    Ok(())
+    if options.host {
+        return Ok(());
+    }
+    let compiler = kinds.last().map_or_else(|| Ok(String::new()), Bare::compiler)?;
+    let table = Table {
+        title: "The client as firmware links it".into(),
+        explanation: format!("{EXPLANATION} The microcontrollers' with {compiler}."),
+        columns: COLUMNS.to_vec(),
+        rows,
+    };
+    let path = workspace_root().join("BENCHMARKS.md");
+    report::write_section(&path, "size", &report::markdown(&[table]))
 }
 
 /// Lists the boot client's sizes.
@@ -107,25 +147,35 @@ fn programs() -> Result<(), Error> {
     Ok(())
 }
 
-fn line(client: &str, target: &str, path: &Path, named: bool) -> Result<String, Error> {
-    let image = image::read(path)?;
-    if !image.allocator.is_empty() {
-        return Err(Error::Unexpected {
-            what: path.display().to_string(),
-            found: format!("an allocator: {:?}", image.allocator),
-        });
-    }
+fn row(client: &str, target: &str, image: &Image) -> [String; COLUMNS.len()] {
+    let kib = |octets: u64| format!("{:.1}", octets as f64 / 1024.0);
+    let stack = image.stack.iter().map(|(octets, _)| octets).sum();
     let callers: BTreeSet<&String> = image.panics.values().flatten().collect();
-    let mut text = format!(
-        "{target:<30} {client:<13} {:>10.1} {:>10.1}  in {} functions",
-        image.flash as f64 / 1024.0,
-        image.memory as f64 / 1024.0,
-        callers.len(),
-    );
-    for (panic, callers) in image.panics.iter().filter(|_| named) {
+    let numbers = [kib(image.flash), kib(image.memory), kib(stack), callers.len().to_string()];
+    let [flash, memory, stack, panics] = numbers;
+    [target.to_owned(), client.to_owned(), flash, memory, stack, panics]
+}
+
+fn printed(row: &[impl std::fmt::Display; COLUMNS.len()]) -> String {
+    let [target, client, flash, memory, stack, panics] = row;
+    format!("{target:<30} {client:<13} {flash:>10} {memory:>10} {stack:>10} {panics:>18}")
+}
+
+/// What was asked for beside the numbers, a line each.
+fn details(image: &Image, options: &Options) -> String {
+    let mut text = String::new();
+    for (panic, callers) in image.panics.iter().filter(|_| options.panics) {
         for caller in callers {
             text.push_str(&format!("\n    {panic} in {caller}"));
         }
     }
-    Ok(text)
+    let largest = image.parts.iter().take(options.functions);
+    let rest = image.parts.last().filter(|_| options.functions > 0);
+    for (octets, name) in largest.chain(rest) {
+        text.push_str(&format!("\n    {octets:>6} octets: {name}"));
+    }
+    for (octets, name) in image.stack.iter().filter(|_| options.stack) {
+        text.push_str(&format!("\n    {octets:>6} octets of stack: {name}"));
+    }
+    text
 }

@@ -236,6 +236,59 @@ fn go_asks_many_times_on_one_stream() {
     assert_eq!((b.owner.stats.streams_reset, b.owner.closed()), (0, None));
 }
 
+/// What rust-libp2p asks as soon as a connection is there: a ping, and who we are.
+fn greet(end: &mut End, hand: &mut Hand) {
+    hand.send(end, &[(Header::ping(7), &[])]);
+    hand.data(end, 2, Flags::SYN, &opening(Line::Identify, |_| {}));
+}
+
+#[test]
+fn what_nobody_waits_for_leaves_a_moment_later_or_with_the_next_request() {
+    for asks_more in [false, true] {
+        let mut a = End::<RX_SMALL>::dialer(1, IPFS);
+        a.get(5);
+        let mut hand = Hand::listener(&mut a, 2, true);
+        hand.frames(&mut a);
+        greet(&mut a, &mut hand);
+        assert_eq!(hand.frames(&mut a), [], "a response is on its way");
+        if asks_more {
+            a.get(6);
+        } else {
+            a.wait(at(99));
+            assert_eq!(hand.frames(&mut a), []);
+            a.wait(at(100));
+        }
+        let frames = hand.frames(&mut a);
+        assert!(frames.contains(&(Header::pong(7), std::vec![])), "{asks_more}");
+        assert!(frames.contains(&fin(2)), "{asks_more}");
+        assert_eq!(hand.frames(&mut a), []);
+    }
+}
+
+#[test]
+fn courtesies_are_not_held_back_without_a_request_nor_in_numbers() {
+    let mut a = End::<RX_SMALL>::dialer(1, IPFS);
+    a.get(5);
+    let mut hand = Hand::listener(&mut a, 2, true);
+    hand.frames(&mut a);
+    for value in 0..2 {
+        hand.send(&mut a, &[(Header::ping(value), &[])]);
+    }
+    assert_eq!(hand.frames(&mut a).len(), 2, "there is little room for pings");
+    greet(&mut a, &mut hand);
+    hand.data(&mut a, 1, Flags::ACK, &opening(Line::IpfsKad, |w| w.put(&response())));
+    assert!(a.owner.has(&Told::End(5)));
+    let frames = hand.frames(&mut a);
+    assert!(frames.contains(&fin(1)) && frames.contains(&(Header::pong(7), std::vec![])));
+    greet_again(&mut a, &mut hand);
+}
+
+/// Nothing is under way: every ping is answered at once.
+fn greet_again(a: &mut End, hand: &mut Hand) {
+    hand.send(a, &[(Header::ping(8), &[])]);
+    assert_eq!(hand.frames(a), [(Header::pong(8), std::vec![])]);
+}
+
 #[test]
 fn js_pings_every_10_s_on_a_new_stream() {
     let (mut b, mut hand) = serving();

@@ -232,7 +232,7 @@ fn keys_that_are_used_up_end_the_connection() {
 
     let (mut a, mut hand) = asking();
     a.connection.send = Some(Cipher::with_nonce([1; 32], u64::MAX));
-    hand.send(&mut a, &[(Header::ping(1), &[])]);
+    hand.send(&mut a, &[(Header::ping(1), &[]), (Header::ping(2), &[])]);
     assert_eq!(a.drain(1024), []);
     assert_eq!(a.owner.closed(), Some(Error::Noise(noise::Error::Exhausted)));
     assert_eq!(a.drain(1024), []);

@@ -44,9 +44,9 @@ impl Bootstrap {
         peer: Option<PeerId>,
     ) -> Self {
         let mut kept = String::new();
-        let address = text.split_once("/p2p/").map_or(text, |(address, _)| address);
-        for c in address.chars() {
-            if kept.push(c).is_err() {
+        for (at, c) in text.char_indices() {
+            let is_peer = text.get(at..).is_some_and(|rest| rest.starts_with("/p2p/"));
+            if is_peer || kept.push(c).is_err() {
                 break;
             }
         }

@@ -49,7 +49,7 @@ impl<J: Judge, const N: usize> Ears<'_, J, N> {
             self.search.counts.providers = self.search.counts.providers.saturating_add(1);
         }
         if is_pinned || (provides && self.judge.takes_anybody()) {
-            self.search.add_direct(&contact);
+            self.search.add_direct(&contact, is_pinned);
         }
         if !provides && let Some(lookup) = self.search.lookup(ask.what) {
             lookup.heard(&remote.peer, &contact);

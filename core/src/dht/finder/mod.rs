@@ -29,7 +29,7 @@ use self::ears::Ears;
 pub use self::report::{Counts, Nothing, Report};
 use self::search::Search;
 use super::swarm::{Remote, Settings, Slot, Swarm};
-use crate::connection::Identity;
+use crate::connection::{Identity, KadProtocol};
 use crate::identity::{PeerId, SecretKey};
 use crate::limits::{ASSEMBLERS_CLIENT, DIALS_CLIENT, RX_SMALL, TX_CLIENT};
 use crate::machine::{ConnectionId, ConnectionInput, ConnectionOutput, Wake};
@@ -97,7 +97,9 @@ where
         let mut hash = Sha256::new_with_prefix(seed.0);
         hash.update("client identity in the dht");
         let key = SecretKey::from_seed(&hash.finalize().into());
-        let settings = Settings { inbound: 0, identifies: false, idle: IDLE };
+        // Every node serves this one; to ask for the other in advance would be one stream more with each first peer.
+        let prefer = Some(KadProtocol::Ipfs);
+        let settings = Settings { inbound: 0, identifies: false, idle: IDLE, prefer };
         let identity = Identity::new(&key, seed);
         let own = identity.peer_id();
         Self {

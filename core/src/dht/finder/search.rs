@@ -87,6 +87,7 @@ pub(super) enum Stage {
 #[derive(Clone, Debug)]
 struct Direct {
     contact: Contact,
+    pinned: bool,
     /// Of its addresses, those in front that are being tried or were; `None`: it was not asked yet.
     tried: Option<u8>,
     /// It was asked, and could not be reached.
@@ -135,13 +136,13 @@ pub(super) struct Search<const N: usize> {
 impl<const N: usize> Search<N> {
     /// A search that has not begun.
     pub(super) fn new(own: PeerId, key: AdvertKey) -> Self {
-        let (values, providers) = lookups(own, &key);
+        let (value, provider) = targets(&key);
         Self {
             key,
             own,
             bootstraps: Vec::new(),
-            values,
-            providers,
+            values: Query::new(value, Some(own), CONFIG),
+            providers: Query::new(provider, Some(own), CONFIG),
             asks: Vec::new(),
             stage: Stage::Over,
             pinned: None,
@@ -161,7 +162,9 @@ impl<const N: usize> Search<N> {
 
     /// Begins anew.
     pub(super) fn begin(&mut self, now: Instant, exhaustive: bool) {
-        (self.values, self.providers) = lookups(self.own, &self.key);
+        let (value, provider) = targets(&self.key);
+        self.values.restart(value);
+        self.providers.restart(provider);
         self.bootstraps.iter_mut().for_each(|bootstrap| bootstrap.reach = Reach::Waiting);
         self.asks.clear();
         self.directs.clear();
@@ -251,16 +254,27 @@ impl<const N: usize> Search<N> {
         self.counts.records < RECORDS_PER_SEARCH
     }
 
-    /// A provider is known: it is asked for its own record if there is room.
-    pub(super) fn add_direct(&mut self, contact: &Contact) {
+    /// A provider is known: it is asked for its own record if there is room. One that is pinned goes first, and has
+    /// room in the place of another that was not asked yet or could not be reached.
+    pub(super) fn add_direct(&mut self, contact: &Contact, pinned: bool) {
         if contact.peer == self.own {
             return;
         }
         let known = self.directs.iter_mut().find(|one| one.contact.peer == contact.peer);
         let Some(known) = known else {
             let contact = contact.clone();
+            let new = Direct { contact, pinned, tried: None, failed: false, rounds: 0 };
+            let gives_way = |one: &Direct| !one.pinned && (one.tried.is_none() || one.failed);
+            if pinned
+                && self.directs.is_full()
+                && let Some(at) = self.directs.iter().rposition(gives_way)
+            {
+                self.directs.remove(at);
+            }
+            let behind = self.directs.iter().take_while(|one| one.pinned).count();
+            let at = if pinned { behind } else { self.directs.len() };
             // Those past the limit are reached by the next search, if these come to nothing.
-            let _ = self.directs.push(Direct { contact, tried: None, failed: false, rounds: 0 });
+            let _ = self.directs.insert(at, new);
             return;
         };
         let old = known.contact.addresses;
@@ -515,9 +529,8 @@ const CONFIG: query::Config = query::Config {
     contacts: PEERS_PER_LOOKUP,
 };
 
-fn lookups<const N: usize>(own: PeerId, key: &AdvertKey) -> (Query<N>, Query<N>) {
-    let of = |preimage: &[u8]| Query::new(Key::of(preimage), Some(own), CONFIG);
-    (of(&key.octets()), of(&key.provider_key()))
+fn targets(key: &AdvertKey) -> (Key, Key) {
+    (Key::of(&key.octets()), Key::of(&key.provider_key()))
 }
 
 #[cfg(test)]
@@ -529,6 +542,31 @@ mod tests {
     use crate::identity::SecretKey;
     use crate::limits::PEERS_PER_SEARCH;
     use crate::wire::record::{Arch, Channel};
+
+    #[test]
+    fn pinned_providers_are_asked_first_and_strangers_make_room() {
+        let at = |number: u8| {
+            let peer = SecretKey::from_seed(&[number; 32]).peer_id();
+            Contact::at(peer, SocketAddr::from(([192, 0, 2, number], 4001)))
+        };
+        let key = AdvertKey::base(Channel::new("stable").unwrap(), Arch::new("arm64").unwrap());
+        let mut search: Search<9> = Search::new(at(0).peer, key);
+        for number in (1..).take(DIRECT_DIALS) {
+            search.add_direct(&at(number), false);
+        }
+        // The last but one failed, the others are being asked.
+        search.directs.iter_mut().for_each(|one| one.tried = Some(1));
+        search.note_direct_failed(&at(7).peer);
+        search.add_direct(&at(100), false);
+        search.add_direct(&at(101), true);
+        search.add_direct(&at(102), true);
+        let numbers: std::vec::Vec<_> = search
+            .directs
+            .iter()
+            .map(|one| (1..=102).find(|number| at(*number).peer == one.contact.peer).unwrap())
+            .collect();
+        assert_eq!(numbers, [101, 1, 2, 3, 4, 5, 6, 8], "who is being asked stays");
+    }
 
     #[test]
     fn a_stage_ends_when_no_more_peers_may_be_asked() {

@@ -4,7 +4,7 @@ use heapless::Vec;
 
 use super::Storage;
 use super::event::Event;
-use super::job::{Call, Found, Kind, Purpose, Stage};
+use super::job::{Call, Found, Kind, Purpose, Stage, Under};
 use super::node::Node;
 use crate::connection::{Answer, Tag};
 use crate::dht::finder::Reach;
@@ -14,7 +14,6 @@ use crate::kad::diversity::Group;
 use crate::kad::store::{Source, Stored};
 use crate::kad::validator::{Quota, Refusal};
 use crate::kad::{Contact, K, Key};
-use crate::limits::TRUSTED;
 use crate::stats::count;
 use crate::time::Instant;
 use crate::wire::contact::Addresses;
@@ -30,7 +29,7 @@ const PROTOCOLS: [Line; 4] = [Line::PhaseKad, Line::IpfsKad, Line::Identify, Lin
 /// What identify calls the network.
 const PROTOCOL_VERSION: &str = "phase/1.0.0";
 
-impl<S: Storage> Node<S> {
+impl<S: Storage<RX>, const RX: usize> Node<S, RX> {
     fn closer(&self, remote: &Remote, key: &[u8]) -> Vec<Contact, K, u8> {
         // One more than are told, for the one who asks may be among them.
         let closest = self.table.closest_live::<{ K + 1 }>(&Key::of(key));
@@ -85,15 +84,20 @@ impl<S: Storage> Node<S> {
 
     /// `PUT_VALUE`. What is refused is answered by a reset, as others do; what is older than what we hold is not
     /// stored and confirmed all the same.
-    fn put(&mut self, now: Instant, remote: &Remote, record: &Record<'_>) -> Result<(), Refusal> {
-        if !self.rate.take(now, &remote.peer) {
+    pub(super) fn put(
+        &mut self,
+        now: Instant,
+        remote: &Remote,
+        record: &Record<'_>,
+    ) -> Result<(), Refusal> {
+        let group = Group::of_source(remote.address.ip());
+        if !self.rate.take(now, &remote.peer, group) {
             return Err(Refusal::Quota(Quota::Rate));
         }
-        let group = Group::of_source(remote.address.ip());
         let source = Source { peer: remote.peer, group };
         let context = self.context(now);
-        let trusted: Vec<_, TRUSTED> = self.trusted().collect();
         let request = (record.key, record.value, record.ttl);
+        let trusted = &self.trusted;
         self.records.put(now, request, source, &context, |peer| trusted.contains(peer))?;
         Ok(())
     }
@@ -139,19 +143,28 @@ impl<S: Storage> Node<S> {
                 job.query.answered(&remote.peer);
                 let told = job.query.contact(&remote.peer).cloned();
                 let walked = matches!(job.kind, Kind::Advert { .. });
-                // What it told itself, or where it was reached; what others tell of it may be a lie.
-                let known = self.table.entries().find(|entry| entry.contact().peer == remote.peer);
-                let known = known.map(|known| known.contact().clone());
-                let mut contact = known
-                    .or_else(|| told.filter(|_| remote.inbound))
-                    .unwrap_or_else(|| Contact::new(remote.peer));
-                if !remote.inbound {
-                    contact.addresses.prefer(remote.address);
+                self.note_answer(now, remote, walked);
+                if let Some(told) = told.filter(|_| remote.inbound) {
+                    self.note_visitor(now, &told, remote.address.ip());
                 }
-                self.note_seen(now, &contact, walked);
             }
             Part::Provider(_) | Part::Oversized => {}
         }
+    }
+
+    /// A peer answered: it is there where it was reached, and where it told itself; what others tell of it may be a lie.
+    /// On a connection that it made it was not reached.
+    fn note_answer(&mut self, now: Instant, remote: &Remote, walked: bool) {
+        let known = self.table.entries().find(|entry| entry.contact().peer == remote.peer);
+        if remote.inbound && known.is_none_or(|known| !known.is_live()) {
+            return;
+        }
+        let known = known.map(|known| known.contact().clone());
+        let mut contact = known.unwrap_or_else(|| Contact::new(remote.peer));
+        if !remote.inbound {
+            contact.addresses.prefer(remote.address);
+        }
+        self.note_seen(now, &contact, walked);
     }
 
     /// A request was answered to its end.
@@ -166,30 +179,29 @@ impl<S: Storage> Node<S> {
             }
             Purpose::Put { job } | Purpose::Provide { job } => self.took(job, remote),
             Purpose::ProvideRaw { .. } => {}
-            Purpose::Audit { at } => {
+            Purpose::Audit { at, under } => {
                 if call.found == Found::Bad
-                    && let Some(purpose) = self.may_repair(at, remote.peer)
+                    && let Some(purpose) = self.may_repair(at, under, remote.peer)
                 {
                     // Those past the limit are repaired after the next audit.
                     let _ = self.repairs.push((remote.peer, purpose));
                 }
                 self.conclude(now, at, Some(call.found));
             }
-            Purpose::Repair { at } => {
+            Purpose::Repair { at, under } => {
                 count!(self.stats, adverts_repaired);
-                let key =
-                    self.publication(at).and_then(|one| Some(one.advert.as_ref()?.key.clone()));
+                let own = self.own;
+                let held = self.publication(at).and_then(|one| one.advert.as_ref());
+                let key = held.map(|held| match under {
+                    Under::Base => held.key.clone(),
+                    Under::SubKey => held.key.of(own),
+                });
                 if let Some(key) = key {
                     self.tell(Event::Repaired { key, peer: remote.peer });
                 }
             }
-            Purpose::Probe => {
-                let mut contact = Contact::new(remote.peer);
-                if !remote.inbound {
-                    contact.addresses.prefer(remote.address);
-                }
-                self.note_seen(now, &contact, true);
-            }
+            Purpose::Probe => self.note_answer(now, remote, true),
+            Purpose::DialBack => self.note_answer(now, remote, false),
         }
     }
 
@@ -197,11 +209,12 @@ impl<S: Storage> Node<S> {
     fn took(&mut self, number: usize, remote: &Remote) {
         let Some(job) = self.job(number) else { return };
         job.taken = job.taken.saturating_add(1);
-        let Kind::Advert { at, stage: Stage::Base } = job.kind else { return };
+        let Kind::Advert { at, stage } = job.kind else { return };
+        let Some(under) = stage.under() else { return };
         let holder = job.targets.iter().find(|contact| contact.peer == remote.peer).cloned();
         if let (Some(holder), Some(publication)) = (holder, self.publication(at)) {
             // There are no more holders than targets.
-            let _ = publication.holders.push(holder);
+            let _ = publication.kept(under).holders.push(holder);
         }
     }
 
@@ -216,7 +229,7 @@ fn left(stored: &Stored, now: Instant) -> u32 {
     u32::try_from(stored.expires_at().since(now).as_secs()).unwrap_or(u32::MAX).max(1)
 }
 
-impl<S: Storage> Owner for Node<S> {
+impl<S: Storage<RX>, const RX: usize> Owner for Node<S, RX> {
     fn request(&mut self, tag: Tag) -> Option<Request<'_>> {
         let call = self.calls.iter().find(|call| call.tag == tag)?;
         let job = |number: usize| self.jobs.get(number)?.as_ref();
@@ -244,13 +257,13 @@ impl<S: Storage> Owner for Node<S> {
                 let key = &*job(number)?.preimage;
                 Request::AddProvider { key, providers: Peers::of(&self.contact) }
             }
-            Purpose::Audit { at } => Request::GetValue { key: &held(at)?.base },
-            Purpose::Repair { at } => {
+            Purpose::Audit { at, under } => Request::GetValue { key: held(at)?.octets(under) },
+            Purpose::Repair { at, under } => {
                 let held = held(at)?;
-                let (key, value, ttl) = (&*held.base, &*held.value, held.ttl);
+                let (key, value, ttl) = (held.octets(under), &*held.value, held.ttl);
                 Request::PutValue { record: Record { key, value, publisher, ttl } }
             }
-            Purpose::Probe => Request::FindNode { key: &self.own_hash },
+            Purpose::Probe | Purpose::DialBack => Request::FindNode { key: &self.own_hash },
         })
     }
 
@@ -277,9 +290,9 @@ impl<S: Storage> Owner for Node<S> {
         let Some(purpose) = self.calls.get(at).map(|call| call.purpose) else { return };
         match (purpose, part) {
             (Purpose::Walk { job, .. }, part) => self.walked(now, job, remote, part),
-            (Purpose::Audit { at: place }, Part::Record(record)) => {
+            (Purpose::Audit { at: place, under }, Part::Record(record)) => {
                 self.look_for_own(place, record.value);
-                let found = self.judge(now, place, record.value);
+                let found = self.judge(now, place, under, record.value);
                 if let Some(call) = self.calls.get_mut(at) {
                     call.found = found;
                 }
@@ -308,12 +321,13 @@ impl<S: Storage> Owner for Node<S> {
                     self.note_bootstrap_failed(number, failure);
                 }
             }
-            Purpose::Audit { at } => self.conclude(now, at, None),
+            Purpose::Audit { at, .. } => self.conclude(now, at, None),
             Purpose::Put { .. }
             | Purpose::Provide { .. }
             | Purpose::ProvideRaw { .. }
             | Purpose::Repair { .. }
-            | Purpose::Probe => {}
+            | Purpose::Probe
+            | Purpose::DialBack => {}
         }
     }
 
@@ -356,9 +370,10 @@ impl<S: Storage> Owner for Node<S> {
         }
         let told = Contact { peer: remote.peer, addresses: identified.addresses };
         let mut contact = usable(&told, remote.address);
-        if !remote.inbound {
-            contact.addresses.prefer(remote.address);
+        if remote.inbound {
+            return self.note_visitor(now, &contact, remote.address.ip());
         }
+        contact.addresses.prefer(remote.address);
         self.note_seen(now, &contact, false);
     }
 

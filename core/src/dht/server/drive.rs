@@ -1,14 +1,14 @@
 //! What a DHT node does next: begins jobs that are due, asks, gives, and goes on when it was answered.
 
 use super::event::{Event, PublishError};
-use super::job::{Call, Job, Kind, Phase, Purpose, Stage};
+use super::job::{Call, Job, Kind, Phase, Purpose, Stage, Under};
 use super::node::Node;
 use super::{ServerSwarm, Storage};
 use crate::dht::finder::Reach;
 use crate::dht::scope::usable;
 use crate::dht::swarm::Target;
 use crate::kad::{K, Key};
-use crate::limits::{ADVERT_JOBS, LOOKUP_SEEDS, PUSHES};
+use crate::limits::{ADVERT_JOBS, DIAL_BACKS, LOOKUP_SEEDS, PUSHES};
 use crate::machine::Wake;
 use crate::schedule::Timer;
 use crate::stats::count;
@@ -16,9 +16,9 @@ use crate::time::{Deadline, Instant};
 use crate::wire::contact::Addresses;
 use crate::wire::peer_id;
 
-impl<S: Storage> Node<S> {
+impl<S: Storage<RX>, const RX: usize> Node<S, RX> {
     /// Begins and asks what can be begun and asked now.
-    pub(super) fn drive(&mut self, now: Instant, swarm: &mut ServerSwarm<S>) {
+    pub(super) fn drive(&mut self, now: Instant, swarm: &mut ServerSwarm<S, RX>) {
         self.note_slow(now);
         // Each round but the last ends a phase of a job, or begins one that is due.
         loop {
@@ -32,6 +32,7 @@ impl<S: Storage> Node<S> {
         }
         self.audit(now, swarm);
         self.ask_aside(now, swarm);
+        self.seek(now);
     }
 
     /// When to drive.
@@ -115,6 +116,7 @@ impl<S: Storage> Node<S> {
         };
         publication.publish_at = Deadline::NONE;
         publication.audit_at = Deadline::NONE;
+        publication.grown = false;
         let Some(held) = &publication.advert else { return true };
         let kind = Kind::Advert { at, stage: Stage::Base };
         let job = Job::new(kind, self.own, &held.base);
@@ -153,7 +155,7 @@ impl<S: Storage> Node<S> {
     fn ask(
         &mut self,
         now: Instant,
-        swarm: &mut ServerSwarm<S>,
+        swarm: &mut ServerSwarm<S, RX>,
         target: &Target,
         purpose: Purpose,
     ) -> bool {
@@ -167,7 +169,7 @@ impl<S: Storage> Node<S> {
     }
 
     /// Goes on with a job. Whether a phase of it ended.
-    fn advance(&mut self, now: Instant, number: usize, swarm: &mut ServerSwarm<S>) -> bool {
+    fn advance(&mut self, now: Instant, number: usize, swarm: &mut ServerSwarm<S, RX>) -> bool {
         match self.job(number).map(|job| job.phase) {
             None => false,
             Some(Phase::Walk) => self.walk(now, number, swarm),
@@ -175,7 +177,7 @@ impl<S: Storage> Node<S> {
         }
     }
 
-    fn walk(&mut self, now: Instant, number: usize, swarm: &mut ServerSwarm<S>) -> bool {
+    fn walk(&mut self, now: Instant, number: usize, swarm: &mut ServerSwarm<S, RX>) -> bool {
         while swarm.has_room() && !self.calls.is_full() {
             let Some(job) = self.job(number) else { return false };
             if let Some(bootstrap) = job.bootstraps.pop() {
@@ -205,7 +207,7 @@ impl<S: Storage> Node<S> {
         now: Instant,
         job: usize,
         bootstrap: u8,
-        swarm: &mut ServerSwarm<S>,
+        swarm: &mut ServerSwarm<S, RX>,
     ) {
         let Some(known) = self.bootstraps.get(usize::from(bootstrap)) else { return };
         let target = known.target();
@@ -231,10 +233,8 @@ impl<S: Storage> Node<S> {
                 job.next = 0;
                 job.taken = 0;
                 job.targets = job.query.closest().take(K).cloned().collect();
-                if stage == Stage::Base
-                    && let Some(publication) = self.publication(at)
-                {
-                    publication.holders.clear();
+                if let (Some(under), Some(publication)) = (stage.under(), self.publication(at)) {
+                    publication.kept(under).holders.clear();
                 }
             }
         }
@@ -247,7 +247,7 @@ impl<S: Storage> Node<S> {
     }
 
     /// Gives the peers that were found what is for them.
-    fn push(&mut self, now: Instant, number: usize, swarm: &mut ServerSwarm<S>) -> bool {
+    fn push(&mut self, now: Instant, number: usize, swarm: &mut ServerSwarm<S, RX>) -> bool {
         while swarm.has_room() && self.calls_of_job(number) < PUSHES {
             let Some(job) = self.job(number) else { return false };
             let Some(contact) = job.targets.get(job.next) else { break };
@@ -309,7 +309,8 @@ impl<S: Storage> Node<S> {
                 if took {
                     count!(self.stats, adverts_published);
                     publication.succeed(now, &mut self.rng);
-                    self.tell(Event::Published { key, seq, peers: records, providers });
+                    let (peers, sub_keys) = (records, taken);
+                    self.tell(Event::Published { key, seq, peers, providers, sub_keys });
                     return;
                 }
                 count!(self.stats, adverts_not_published);
@@ -324,19 +325,21 @@ impl<S: Storage> Node<S> {
     }
 
     /// Reads back what is due.
-    fn audit(&mut self, now: Instant, swarm: &mut ServerSwarm<S>) {
+    fn audit(&mut self, now: Instant, swarm: &mut ServerSwarm<S, RX>) {
         for at in 0..self.adverts.as_ref().len() {
             let Some(publication) = self.adverts.as_mut().get_mut(at) else { continue };
             if !publication.audit_at.is_due(now) || publication.audit.waiting > 0 {
                 continue;
             }
             publication.audit_at = Deadline::NONE;
-            let holders = publication.sample(&mut self.rng);
+            let samples = Under::ALL.map(|under| publication.kept(under).sample(&mut self.rng));
             let mut waiting = 0_u8;
-            for contact in &holders {
-                let target = Target { peer: Some(contact.peer), addresses: contact.addresses };
-                let asked = self.ask(now, swarm, &target, Purpose::Audit { at });
-                waiting = waiting.saturating_add(u8::from(asked));
+            for (under, holders) in Under::ALL.into_iter().zip(&samples) {
+                for contact in holders {
+                    let target = Target { peer: Some(contact.peer), addresses: contact.addresses };
+                    let asked = self.ask(now, swarm, &target, Purpose::Audit { at, under });
+                    waiting = waiting.saturating_add(u8::from(asked));
+                }
             }
             let Some(publication) = self.adverts.as_mut().get_mut(at) else { continue };
             publication.audit.waiting = waiting;
@@ -346,17 +349,24 @@ impl<S: Storage> Node<S> {
         }
     }
 
-    /// Probes peers for the table, and repairs what audits found.
-    fn ask_aside(&mut self, now: Instant, swarm: &mut ServerSwarm<S>) {
+    /// Probes peers for the table, dials those back that came to us, and repairs what audits found.
+    fn ask_aside(&mut self, now: Instant, swarm: &mut ServerSwarm<S, RX>) {
         while let Some(contact) = self.probes.pop() {
             let target = Target { peer: Some(contact.peer), addresses: contact.addresses };
             self.ask(now, swarm, &target, Purpose::Probe);
         }
+        while self.calls.iter().filter(|call| call.purpose == Purpose::DialBack).count()
+            < DIAL_BACKS
+            && let Some(contact) = self.dial_backs.pop()
+        {
+            // Nobody in particular: the connection that the peer made to us would do for it.
+            let target = Target { peer: None, addresses: contact.addresses };
+            self.ask(now, swarm, &target, Purpose::DialBack);
+        }
         while let Some((peer, purpose)) = self.repairs.pop() {
-            let Purpose::Repair { at } = purpose else { continue };
-            let publication = self.adverts.as_ref().get(at);
-            let holder = publication.and_then(|publication| {
-                publication.holders.iter().find(|holder| holder.peer == peer)
+            let Purpose::Repair { at, under } = purpose else { continue };
+            let holder = self.publication(at).and_then(|publication| {
+                publication.kept(under).holders.iter().find(|holder| holder.peer == peer)
             });
             let addresses = holder.map_or(Addresses::NONE, |holder| holder.addresses);
             self.ask(now, swarm, &Target { peer: Some(peer), addresses }, purpose);

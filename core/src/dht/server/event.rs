@@ -19,6 +19,8 @@ pub enum Event {
         peers: usize,
         /// Peers that took us as a provider of the key.
         providers: usize,
+        /// Peers that stored it under our sub-key.
+        sub_keys: usize,
     },
     /// An advert could not be published; it is tried again, later each time.
     PublishFailed {
@@ -38,7 +40,7 @@ pub enum Event {
     },
     /// A peer that held something invalid or outdated in the place of an advert was given the advert again.
     Repaired {
-        /// The advert's base key.
+        /// The key of the record: the base key or our sub-key.
         key: AdvertKey,
         /// The peer.
         peer: PeerId,

@@ -38,6 +38,17 @@ pub(super) enum Stage {
     SubKey,
 }
 
+impl Stage {
+    /// The key of the record that the stage puts, if it puts one.
+    pub(super) const fn under(self) -> Option<Under> {
+        match self {
+            Self::Base => Some(Under::Base),
+            Self::Provider => None,
+            Self::SubKey => Some(Under::SubKey),
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
     /// The lookup.
@@ -120,12 +131,14 @@ pub(super) enum Purpose {
     Provide { job: usize },
     /// The same under the raw key; nothing depends on it.
     ProvideRaw { job: usize },
-    /// To see what is held in the place of a publication.
-    Audit { at: usize },
-    /// To store a publication again.
-    Repair { at: usize },
+    /// To see what is held in the place of a record of a publication.
+    Audit { at: usize, under: Under },
+    /// To store that record again.
+    Repair { at: usize, under: Under },
     /// To see whether a peer is there.
     Probe,
+    /// To see whether a peer that connected to us can be dialled where it says.
+    DialBack,
 }
 
 impl Purpose {
@@ -136,21 +149,35 @@ impl Purpose {
             | Self::Put { job }
             | Self::Provide { job }
             | Self::ProvideRaw { job } => Some(*job),
-            Self::Audit { .. } | Self::Repair { .. } | Self::Probe => None,
+            Self::Audit { .. } | Self::Repair { .. } | Self::Probe | Self::DialBack => None,
         }
     }
 
     /// The publication it belongs to by itself.
     pub(super) const fn publication(&self) -> Option<usize> {
         match self {
-            Self::Audit { at } | Self::Repair { at } => Some(*at),
+            Self::Audit { at, .. } | Self::Repair { at, .. } => Some(*at),
             Self::Walk { .. }
             | Self::Put { .. }
             | Self::Provide { .. }
             | Self::ProvideRaw { .. }
-            | Self::Probe => None,
+            | Self::Probe
+            | Self::DialBack => None,
         }
     }
+}
+
+/// The key of one of a publication's records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Under {
+    /// The key that all providers of the image share.
+    Base,
+    /// The one that is ours alone.
+    SubKey,
+}
+
+impl Under {
+    pub(super) const ALL: [Self; 2] = [Self::Base, Self::SubKey];
 }
 
 /// What an answer had in the place of a record of ours.

@@ -2,14 +2,16 @@
 //!
 //! ```text
 //! start ─► bootstraps: FIND_NODE(own id) ─► along the closest peers ─► each bucket     again every 10 min
+//!        ─► a network of few: the same                                                  after 15 s, 45 s, ..
+//! visitor ─► dialled once where it says that it listens ─► routing table
 //! advert ─► closest to the base key:      PUT_VALUE, ADD_PROVIDER under the raw key
 //!        ─► closest to the provider key:  ADD_PROVIDER
 //!        ─► closest to the sub-key:       PUT_VALUE                                     again when it is signed
-//!        ─► three of the holders: GET_VALUE, every twelfth of the lifetime ─► PUT_VALUE where it is spoilt
+//!        ─► three holders of each record: GET_VALUE, every twelfth of the lifetime ─► PUT_VALUE where it is spoilt
 //! ```
 //!
-//! A holder is given a text a second time once at most, and never in the place of another provider's valid advert:
-//! there is no war of writers. Nothing is withdrawn: what a stopped provider published ends with its lifetime.
+//! A holder is given a text a second time once at most for each key, and never in the place of another provider's
+//! valid advert under the key that all share: there is no war of writers. Nothing is withdrawn: what a stopped provider published ends with its lifetime.
 //!
 //! | file | what |
 //! |---|---|
@@ -30,7 +32,7 @@ mod persist;
 mod publication;
 mod status;
 
-use core::net::IpAddr;
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use core::time::Duration;
 
 use heapless::Vec;
@@ -57,15 +59,18 @@ use crate::wire::record::{AdvertKey, SignedAdvert};
 /// How long a connection is kept that carries nothing. Others keep theirs for 10 s.
 const IDLE: Duration = Duration::from_secs(15);
 
-/// The place of one connection of a node. Others send Noise messages of every length, so it takes all.
-pub type ServerSlot = Slot<RX_FULL, TX_SERVER, ASSEMBLERS_SERVER>;
+/// The place of one connection of a node. `RX`: octets of the longest Noise message that is taken, and its length;
+/// others send messages of every length, so a node among strangers takes all ([`RX_FULL`]).
+pub type ServerSlot<const RX: usize = RX_FULL> = Slot<RX, TX_SERVER, ASSEMBLERS_SERVER>;
 
-type ServerSwarm<S> = Swarm<<S as Storage>::Connections, RX_FULL, TX_SERVER, ASSEMBLERS_SERVER>;
+type ServerSwarm<S, const RX: usize> =
+    Swarm<<S as Storage<RX>>::Connections, RX, TX_SERVER, ASSEMBLERS_SERVER>;
 
-/// Where a node keeps what it holds: arrays on a device, boxed slices where there is a heap.
-pub trait Storage {
+/// Where a node keeps what it holds: arrays on a device, boxed slices where there is a heap. `RX` is that of
+/// [`ServerSlot`].
+pub trait Storage<const RX: usize = RX_FULL> {
     /// One place for each connection.
-    type Connections: AsRef<[ServerSlot]> + AsMut<[ServerSlot]>;
+    type Connections: AsRef<[ServerSlot<RX>]> + AsMut<[ServerSlot<RX>]>;
     /// One place for each peer of the routing table; 160 serve a network of 10,000.
     type Peers: AsRef<[table::Slot]> + AsMut<[table::Slot]>;
     /// One place for each record stored for others, at most [`crate::limits::RECORDS`].
@@ -78,7 +83,7 @@ pub trait Storage {
 
 /// The places themselves; see [`Storage`].
 #[derive(Debug)]
-pub struct Parts<S: Storage> {
+pub struct Parts<S: Storage<RX>, const RX: usize = RX_FULL> {
     /// For connections.
     pub connections: S::Connections,
     /// For the routing table.
@@ -98,9 +103,9 @@ pub struct Config {
     pub seed: Seed,
     /// Who the node is.
     pub key: SecretKey,
-    /// The TCP port where connections of others are taken, on every address of the host; `None`: nowhere.
-    pub listen: Option<u16>,
-    /// Where others can dial us, if that is not the port at the addresses of the interfaces.
+    /// Where connections of others are taken.
+    pub listen: Listening,
+    /// Where others can dial us, if that is not where we listen.
     pub announce: Addresses,
     /// Name and version, as identify tells them.
     pub agent: &'static str,
@@ -112,25 +117,58 @@ pub struct Config {
     pub trusted: Vec<PeerId, TRUSTED>,
 }
 
+/// Where connections of others are taken: at TCP ports of every address of the host, each family at its own, and at
+/// single addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Listening {
+    /// The port at every IPv4 address.
+    pub v4: Option<u16>,
+    /// The port at every IPv6 address.
+    pub v6: Option<u16>,
+    /// Beside those.
+    pub at: Addresses,
+}
+
+impl Listening {
+    /// At one port of every address.
+    #[must_use]
+    pub const fn everywhere(port: u16) -> Self {
+        Self { v4: Some(port), v6: Some(port), at: Addresses::NONE }
+    }
+
+    /// Where it is listened at an address of the host, if that is at every address of its family.
+    fn at(&self, ip: IpAddr) -> Option<SocketAddr> {
+        let port = if ip.is_ipv4() { self.v4 } else { self.v6 };
+        port.map(|port| SocketAddr::new(ip, port))
+    }
+
+    /// Where this host reaches itself, if anywhere.
+    fn loopback(&self) -> Option<SocketAddr> {
+        let everywhere = self.at(Ipv4Addr::LOCALHOST.into());
+        everywhere.or_else(|| self.at(Ipv6Addr::LOCALHOST.into()))
+    }
+}
+
 /// A DHT node with the adverts of its provider; see the module.
-pub struct Server<S: Storage> {
-    swarm: ServerSwarm<S>,
-    node: Node<S>,
+pub struct Server<S: Storage<RX>, const RX: usize = RX_FULL> {
+    swarm: ServerSwarm<S, RX>,
+    node: Node<S, RX>,
     stopped: bool,
 }
 
-impl<S: Storage> core::fmt::Debug for Server<S> {
+impl<S: Storage<RX>, const RX: usize> core::fmt::Debug for Server<S, RX> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.debug_struct("Server").field("node", &self.node).finish_non_exhaustive()
     }
 }
 
-impl<S: Storage> Server<S> {
+impl<S: Storage<RX>, const RX: usize> Server<S, RX> {
     /// A node that knows nobody.
     #[must_use]
-    pub fn new(now: Instant, config: &Config, parts: Parts<S>) -> Self {
+    pub fn new(now: Instant, config: &Config, parts: Parts<S, RX>) -> Self {
         let identity = Identity::new(&config.key, &config.seed);
-        let settings = Settings { inbound: config.inbound, identifies: true, idle: IDLE };
+        let settings =
+            Settings { inbound: config.inbound, identifies: true, idle: IDLE, prefer: None };
         let (node, connections) = Node::new(config, parts);
         let swarm = Swarm::new(now, connections, identity, config.seed, settings);
         Self { swarm, node, stopped: false }
@@ -156,6 +194,12 @@ impl<S: Storage> Server<S> {
         self.node.handle_network(now);
         self.run(now);
         Ok(())
+    }
+
+    /// Signers that the store prefers from now on when it is full.
+    /// There is room for [`TRUSTED`].
+    pub fn set_trusted(&mut self, trusted: impl IntoIterator<Item = PeerId>) {
+        self.node.trusted = trusted.into_iter().take(TRUSTED).collect();
     }
 
     /// Does what can be done without waiting.
@@ -222,7 +266,7 @@ mod sealed {
     #[expect(unnameable_types, reason = "that nobody else can implement it is what it is for")]
     pub trait Sealed {}
     impl Sealed for () {}
-    impl<S: super::Storage> Sealed for super::Server<S> {}
+    impl<S: super::Storage<RX>, const RX: usize> Sealed for super::Server<S, RX> {}
 }
 
 impl Dht for () {
@@ -252,7 +296,7 @@ impl Dht for () {
     fn add_stats(&self, _: &mut Stats) {}
 }
 
-impl<S: Storage> Dht for Server<S> {
+impl<S: Storage<RX>, const RX: usize> Dht for Server<S, RX> {
     type Place<T: core::fmt::Debug> = [T; 1];
 
     fn place<T: core::fmt::Debug>(beside: T) -> [T; 1] {
@@ -296,6 +340,7 @@ impl<S: Storage> Dht for Server<S> {
     }
 
     fn publish(&mut self, now: Instant, at: usize, key: &AdvertKey, signed: &SignedAdvert) {
+        self.node.forget_audit(at);
         if let Some(publication) = self.node.publication(at) {
             publication.set(now, key, signed);
         }

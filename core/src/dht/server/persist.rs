@@ -17,7 +17,7 @@ const VERSION: u8 = 1;
 /// Octets that are always enough for one peer.
 pub const PERSISTED_PEER_MAX: usize = 32 + size_of::<Addresses>();
 
-impl<S: Storage> Server<S> {
+impl<S: Storage<RX>, const RX: usize> Server<S, RX> {
     /// Writes the peers of the routing table, those first that are there; as many as fit. Gives the number of
     /// octets.
     pub fn persist(&self, out: &mut [u8]) -> usize {

@@ -4,6 +4,7 @@ use core::time::Duration;
 
 use heapless::Vec;
 
+use super::job::Under;
 use crate::identity::PeerId;
 use crate::kad::{Contact, K};
 use crate::limits::{ADVERT_JSON_EMIT_MAX, AUDITED};
@@ -28,12 +29,13 @@ pub struct Publication {
     pub(super) publish_at: Deadline,
     /// When to read it back.
     pub(super) audit_at: Deadline,
-    /// Where it was put last.
-    pub(super) holders: Vec<Contact, K, u8>,
-    /// Holders that were given this text a second time.
-    pub(super) repaired: Vec<PeerId, K, u8>,
+    /// Its record under the base key, and the one under the sub-key.
+    pub(super) base: Kept,
+    pub(super) sub_key: Kept,
     /// This text was published again because it was missing.
     pub(super) restored: bool,
+    /// Since the attempt under way met the holders, more peers became known.
+    pub(super) grown: bool,
     pub(super) audit: Audit,
     retry: Duration,
     pub(super) published_at: Option<Instant>,
@@ -41,12 +43,33 @@ pub struct Publication {
     pub(super) failures: u32,
 }
 
+/// Where one of the records of a publication is.
+#[derive(Debug)]
+pub(super) struct Kept {
+    /// Where it was put last.
+    pub(super) holders: Vec<Contact, K, u8>,
+    /// Holders that were given this text a second time.
+    pub(super) repaired: Vec<PeerId, K, u8>,
+}
+
+impl Kept {
+    const NOWHERE: Self = Self { holders: Vec::new(), repaired: Vec::new() };
+
+    /// Up to three of the holders, others each time.
+    pub(super) fn sample(&self, rng: &mut Rng) -> Vec<Contact, AUDITED, u8> {
+        let first = usize::from(rng.u16()).checked_rem(self.holders.len()).unwrap_or(0);
+        let (before, from) = self.holders.split_at_checked(first).unwrap_or_default();
+        from.iter().chain(before).take(AUDITED).cloned().collect()
+    }
+}
+
 /// What is published.
 #[derive(Debug)]
 pub(super) struct Held {
     pub(super) key: AdvertKey,
-    /// The octets of the key.
+    /// The octets of the key, and those of our sub-key.
     pub(super) base: Vec<u8, KEY_MAX, u8>,
+    pub(super) sub_key: Vec<u8, KEY_MAX, u8>,
     pub(super) value: Vec<u8, ADVERT_JSON_EMIT_MAX, u16>,
     pub(super) seq: u64,
     /// The highest number of ours that was met in the network and told; its own before.
@@ -57,6 +80,14 @@ pub(super) struct Held {
 }
 
 impl Held {
+    /// The octets of the key of a record.
+    pub(super) fn octets(&self, under: Under) -> &[u8] {
+        match under {
+            Under::Base => &self.base,
+            Under::SubKey => &self.sub_key,
+        }
+    }
+
     /// Seconds that the advert is good for.
     pub(super) fn remaining(&self, now: Instant) -> u32 {
         let age = now.since(self.signed_at).as_secs();
@@ -80,9 +111,10 @@ impl Publication {
         advert: None,
         publish_at: Deadline::NONE,
         audit_at: Deadline::NONE,
-        holders: Vec::new(),
-        repaired: Vec::new(),
+        base: Kept::NOWHERE,
+        sub_key: Kept::NOWHERE,
         restored: false,
+        grown: false,
         audit: Audit { waiting: 0, answered: 0, missing: 0 },
         retry: RETRY.0,
         published_at: None,
@@ -97,13 +129,15 @@ impl Publication {
         self.advert = Some(Held {
             key: key.clone(),
             base: key.octets().iter().copied().collect(),
+            sub_key: key.of(advert.peer).octets().iter().copied().collect(),
             value: value.iter().copied().collect(),
             seq: advert.seq,
             highest: advert.seq,
             ttl: advert.ttl,
             signed_at: now,
         });
-        self.repaired.clear();
+        self.base.repaired.clear();
+        self.sub_key.repaired.clear();
         self.restored = false;
         self.hurry(now);
     }
@@ -138,6 +172,9 @@ impl Publication {
         self.failures = 0;
         self.retry = RETRY.0;
         self.schedule_audit(now, rng);
+        if core::mem::take(&mut self.grown) {
+            self.grow(now);
+        }
     }
 
     /// Nobody took it.
@@ -165,11 +202,12 @@ impl Publication {
         lost
     }
 
-    /// Up to three of the holders, others each time.
-    pub(super) fn sample(&self, rng: &mut Rng) -> Vec<Contact, AUDITED, u8> {
-        let first = usize::from(rng.u16()).checked_rem(self.holders.len()).unwrap_or(0);
-        let (before, from) = self.holders.split_at_checked(first).unwrap_or_default();
-        from.iter().chain(before).take(AUDITED).cloned().collect()
+    /// Where a record of it is.
+    pub(super) const fn kept(&mut self, under: Under) -> &mut Kept {
+        match under {
+            Under::Base => &mut self.base,
+            Under::SubKey => &mut self.sub_key,
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::{Publication, Server, Storage};
 use crate::dht::finder::Bootstrap;
+use crate::kad::store::RecordStore;
 use crate::stats::NodeStats;
 use crate::time::Instant;
 use crate::wire::contact::Addresses;
@@ -44,13 +45,13 @@ impl PublicationStatus {
         Some(Self {
             published_at: publication.published_at,
             publish_at: publication.publish_at.get(),
-            holders: publication.holders.len(),
+            holders: publication.base.holders.len(),
             failures: publication.failures,
         })
     }
 }
 
-impl<S: Storage> Server<S> {
+impl<S: Storage<RX>, const RX: usize> Server<S, RX> {
     /// The node as it stands.
     #[must_use]
     pub fn status(&self) -> Status {
@@ -63,6 +64,12 @@ impl<S: Storage> Server<S> {
             provider_records: self.node.providers.count(),
             refresh_at: self.node.refresh_at.get(),
         }
+    }
+
+    /// What is stored for others.
+    #[must_use]
+    pub const fn records(&self) -> &RecordStore<S::Records> {
+        &self.node.records
     }
 
     /// What the node counted.

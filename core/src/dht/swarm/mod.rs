@@ -160,6 +160,11 @@ pub struct Settings {
     pub identifies: bool,
     /// How long a connection is kept that carries nothing.
     pub idle: Duration,
+    /// The Kademlia that peers are taken to speak before any has shown what it speaks; [`Dial::prefer`] tells what
+    /// follows from it.
+    ///
+    /// [`Dial::prefer`]: connection::Dial::prefer
+    pub prefer: Option<KadProtocol>,
 }
 
 /// Connections to many peers, in slots that the caller gives; see the module.
@@ -186,9 +191,16 @@ impl<S, const RX: usize, const TX: usize, const A: usize, const D: usize> Swarm<
 where
     S: AsRef<[Slot<RX, TX, A>]> + AsMut<[Slot<RX, TX, A>]>,
 {
-    /// A swarm without connections. `seed`: for the ephemeral keys of handshakes.
+    /// A swarm without connections: what the slots held is forgotten. `seed`: for the ephemeral keys of handshakes.
     #[must_use]
-    pub fn new(now: Instant, slots: S, identity: Identity, seed: Seed, settings: Settings) -> Self {
+    pub fn new(
+        now: Instant,
+        mut slots: S,
+        identity: Identity,
+        seed: Seed,
+        settings: Settings,
+    ) -> Self {
+        slots.as_mut().iter_mut().for_each(Slot::vacate);
         Self {
             slots,
             identity,
@@ -197,7 +209,7 @@ where
             dials: Dials::new(),
             closing: Vec::new(),
             ephemerals: 0,
-            prefer: None,
+            prefer: settings.prefer,
             now,
             stats: Stats::default(),
         }
@@ -551,8 +563,7 @@ where
     fn vacate(&mut self, now: Instant, at: usize, end: End, owner: &mut impl Owner) {
         self.tell_end(now, at, end, owner);
         let Some(slot) = self.slots.as_mut().get_mut(at) else { return };
-        slot.link = None;
-        slot.connection.reset();
+        slot.vacate();
     }
 
     /// Tells that a connection is over, once. Before its handshake was done, the next address is tried.

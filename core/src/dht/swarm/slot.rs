@@ -24,7 +24,9 @@ pub struct Slot<const RX: usize, const TX: usize, const A: usize> {
 const PATIENCE: Duration = Duration::from_millis(1500);
 
 /// How far a connection is.
+// Numbered by one octet, so that the id tells whether there is a `Link` at all, and no link is zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
 pub(super) enum Phase {
     /// Nobody knows who is there.
     Handshake,
@@ -105,10 +107,16 @@ impl Link {
 }
 
 impl<const RX: usize, const TX: usize, const A: usize> Slot<RX, TX, A> {
-    /// A place without connection.
+    /// A place without connection: all zeros, as [`Connection::new`].
     #[must_use]
     pub const fn new() -> Self {
         Self { link: None, connection: Connection::new() }
+    }
+
+    /// Whether there is no connection in it.
+    #[must_use]
+    pub const fn is_vacant(&self) -> bool {
+        self.link.is_none()
     }
 
     /// The connection, and what it tells to.
@@ -127,6 +135,13 @@ impl<const RX: usize, const TX: usize, const A: usize> Slot<RX, TX, A> {
     pub(super) fn peer(&self) -> Option<PeerId> {
         let link = self.link.as_ref()?;
         link.peer.filter(|_| link.phase == Phase::Open)
+    }
+
+    /// Forgets its connection.
+    pub(super) fn vacate(&mut self) {
+        if self.link.take().is_some() {
+            self.connection.reset();
+        }
     }
 
     /// Lets a request wait for a stream.

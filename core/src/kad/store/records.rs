@@ -59,6 +59,12 @@ impl Stored {
         self.signer.as_ref()
     }
 
+    /// The number that its signer gave it; 0: not signed.
+    #[must_use]
+    pub const fn seq(&self) -> u64 {
+        self.seq
+    }
+
     /// Its octets, as they came.
     #[must_use]
     pub fn value(&self) -> &[u8] {

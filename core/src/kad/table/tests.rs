@@ -161,6 +161,21 @@ fn peers_of_one_prefix_are_few_and_private_ones_many() {
 }
 
 #[test]
+fn one_host_on_the_lan_fills_neither_bucket_nor_table() {
+    let mut table = table(160);
+    let at_one = |number: u16| Contact::at(peer(number), SocketAddr::from(([10, 9, 9, 9], number)));
+    let in_bucket =
+        far(20).into_iter().filter(|number| table.seen(at(0), &at_one(*number)) == Seen::Added);
+    assert_eq!(in_bucket.count(), 8);
+    let all = (1..1000).filter(|number| table.seen(at(0), &at_one(*number)) == Seen::Added);
+    assert_eq!(all.count(), 8, "16 in the table");
+    for number in far(12) {
+        table.seen(at(1), &contact(number));
+    }
+    assert!(far(12).into_iter().all(|number| has(&table, number)), "its neighbours have room");
+}
+
+#[test]
 fn without_a_free_slot_far_peers_give_way_to_near_ones() {
     let mut table = table(4);
     for number in far(4) {

@@ -79,7 +79,7 @@ impl HostName {
                 && !label.ends_with('-')
                 && label.bytes().all(|c| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'_'))
         };
-        let last = name.rsplit('.').next().unwrap_or_default();
+        let last = name.rsplit_once('.').map_or(name, |(_, last)| last);
         let is_name = name.split('.').all(is_label) && !last.bytes().all(|c| c.is_ascii_digit());
         let name = heapless::String::try_from(name).ok().filter(|_| is_name);
         name.map(Self).ok_or(Invalid::Name)

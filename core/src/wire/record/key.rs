@@ -8,8 +8,6 @@
 //!
 //! Not here: the octets under the signature, which have the base key too (`signed.rs`).
 
-use core::fmt::Write as _;
-
 use super::{Arch, Channel};
 use crate::identity::PeerId;
 use crate::wire::digest::Digest;
@@ -67,10 +65,17 @@ impl AdvertKey {
     /// The octets that messages carry.
     #[must_use]
     pub fn octets(&self) -> heapless::Vec<u8, KEY_MAX> {
-        let mut text = heapless::String::new();
-        // The members at their caps make 117 octets.
-        let _ = write!(text, "{self}");
-        text.into_bytes()
+        self.text().into_bytes()
+    }
+
+    fn text(&self) -> heapless::String<KEY_MAX> {
+        let mut text = base_key(&self.channel, &self.arch);
+        if let Some(peer) = &self.peer {
+            // The members at their caps make 117 octets.
+            let _ = text.push('/');
+            let _ = text.push_str(&peer_id::encode_text(peer));
+        }
+        text
     }
 
     /// The key of provider records, which every libp2p stack takes: a SHA-256 multihash of the base key.
@@ -85,9 +90,18 @@ impl AdvertKey {
 
 impl core::fmt::Display for AdvertKey {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        write!(f, "/phase/{}/{}/manifest", self.channel, self.arch)?;
-        self.peer.map_or(Ok(()), |peer| write!(f, "/{peer}"))
+        f.write_str(&self.text())
     }
+}
+
+/// The text of the base key.
+pub(super) fn base_key(channel: &Channel, arch: &Arch) -> heapless::String<KEY_MAX> {
+    let mut text = heapless::String::new();
+    for part in ["/phase/", channel.as_str(), "/", arch.as_str(), "/manifest"] {
+        // The members at their caps make 64 octets.
+        let _ = text.push_str(part);
+    }
+    text
 }
 
 #[cfg(test)]

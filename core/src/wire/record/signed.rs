@@ -9,10 +9,9 @@
 //! Spec: libp2p `specs/RFC/0002-signed-envelopes` (the message), postcard 1 (both). Domain and type are
 //! never sent. The octets are always made from parsed values, so how a peer wrote them does not matter.
 
-use core::fmt::Write as _;
-
 use serde::{Serialize, Serializer};
 
+use super::key::base_key;
 use super::{Advert, Arch, Channel, Error, Field, SignedAdvert, check_ranges};
 use crate::identity::{SecretKey, VerifyError};
 use crate::wire::Overflow;
@@ -64,10 +63,8 @@ impl Advert {
         arch: &Arch,
         out: &'b mut [u8],
     ) -> Result<&'b [u8], Overflow> {
-        let mut key = heapless::String::<72>::new();
-        write!(key, "/phase/{channel}/{arch}/manifest").map_err(|_| Overflow)?;
         let payload = Payload {
-            key: &key,
+            key: &base_key(channel, arch),
             peer: self.peer.as_octets(),
             seq: self.seq,
             issued: self.issued.0,

@@ -21,6 +21,7 @@ use tokio::net::TcpStream;
 
 use self::listener::{Accept, Listener};
 use self::ready::{Ready, Token};
+pub use self::slot::Manner;
 use self::slot::{Slot, State, reason};
 
 /// How long the last octets of a closed connection may take.
@@ -74,6 +75,7 @@ pub(crate) struct Connections {
     listeners: Vec<Listener>,
     slots: BTreeMap<ConnectionId, Slot>,
     limits: ConnectionLimits,
+    manner: Manner,
     ready: Ready,
     /// Connections that could not be begun.
     failed: VecDeque<(ConnectionId, CloseReason)>,
@@ -91,13 +93,14 @@ pub(crate) struct Connections {
 }
 
 impl Connections {
-    /// Listens on all of `addresses`.
+    /// Listens on all of `addresses`. `manner`: of those that are dialled.
     ///
     /// # Errors
     /// The first that cannot be listened on, and why.
     pub(crate) fn open(
         addresses: &[SocketAddr],
         limits: ConnectionLimits,
+        manner: Manner,
     ) -> Result<Self, (SocketAddr, io::Error)> {
         let ready = Ready::default();
         let mut listeners = Vec::with_capacity(addresses.len());
@@ -110,6 +113,7 @@ impl Connections {
             listeners,
             slots: BTreeMap::new(),
             limits,
+            manner,
             ready,
             failed: VecDeque::new(),
             news: VecDeque::new(),
@@ -164,7 +168,7 @@ impl Connections {
     fn dial(&mut self, id: ConnectionId, remote: SocketAddr) {
         self.counters.dialed += 1;
         let slot = if self.slots.len() < self.limits.total {
-            Slot::dial(remote, self.ready.doorbell(Token::Connection(id)))
+            Slot::dial(remote, self.manner, self.ready.doorbell(Token::Connection(id)))
         } else {
             Err(io::Error::other("too many connections"))
         };

@@ -5,6 +5,7 @@ use std::net::{Shutdown, SocketAddr, TcpStream as StdTcpStream};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use nix::errno::Errno;
 use phase_core::machine::{CloseReason, ConnectionInput};
@@ -20,6 +21,17 @@ pub(super) const QUEUE_MAX: usize = 64 * 1024;
 
 /// Octets of room for them that an idle connection keeps.
 const QUEUE_KEPT: usize = 4 * 1024;
+
+/// How much is said on a connection beside what the machine says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Manner {
+    /// It ends in order, and nothing that was said is lost.
+    #[default]
+    Orderly,
+    /// As little as can be: acknowledgements wait for something to leave with, and who dialled breaks the connection off
+    /// when it is done. For those who ask a few questions, and say nothing that must arrive.
+    Brief,
+}
 
 /// Where a connection stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +67,7 @@ pub(super) struct Slot {
     /// How the machine first hears of it.
     introduced: bool,
     accepted: bool,
+    manner: Manner,
     pub(super) bell: Arc<Doorbell>,
     waker: Waker,
 }
@@ -64,16 +77,24 @@ impl Slot {
     ///
     /// # Errors
     /// What the system says at once.
-    pub(super) fn dial(remote: SocketAddr, bell: Arc<Doorbell>) -> io::Result<Self> {
+    pub(super) fn dial(
+        remote: SocketAddr,
+        manner: Manner,
+        bell: Arc<Doorbell>,
+    ) -> io::Result<Self> {
         let socket = Socket::new(Domain::for_address(remote), Type::STREAM, Some(Protocol::TCP))?;
         socket.set_nonblocking(true)?;
+        if manner == Manner::Brief {
+            be_brief(&socket)?;
+        }
         match socket.connect(&remote.into()) {
             Ok(()) => {}
             Err(error) if error.raw_os_error() == Some(Errno::EINPROGRESS as i32) => {}
             Err(error) => return Err(error),
         }
         let stream = TcpStream::from_std(StdTcpStream::from(socket))?;
-        Self::new(stream, remote, State::Connecting, bell)
+        let slot = Self::new(stream, remote, State::Connecting, bell)?;
+        Ok(Self { manner, ..slot })
     }
 
     /// Takes an accepted connection.
@@ -108,6 +129,7 @@ impl Slot {
             sent: 0,
             room_told: 0,
             introduced: false,
+            manner: Manner::Orderly,
             bell,
             waker,
         })
@@ -181,7 +203,8 @@ impl Slot {
 
     /// The machine is done with it.
     pub(super) fn close(&mut self, until: Instant) {
-        if self.state == State::Open {
+        let is_said = self.manner == Manner::Brief && self.unsent().is_empty();
+        if self.state == State::Open && !is_said {
             self.state = State::Closing { until, sent: false };
             self.waker.wake_by_ref();
         } else {
@@ -300,6 +323,16 @@ impl Slot {
             State::Closing { .. } | State::Gone => State::Gone,
         };
     }
+}
+
+/// Sets a socket up for [`Manner::Brief`].
+fn be_brief(socket: &Socket) -> io::Result<()> {
+    // tcp(7): acknowledgements are delayed from the start, also the one that ends the handshake. Others delay them by
+    // themselves once both sides have spoken.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    socket.set_tcp_quickack(false)?;
+    // One packet ends the connection, instead of an end in order, and what the other side says to it.
+    socket.set_linger(Some(Duration::ZERO))
 }
 
 /// What an error of the system means to a machine.

@@ -4,15 +4,19 @@ use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use phase_tests::cable::{Cable, Passed};
+use phase_tests::cable::Passed;
 use phase_tests::netns::{Host, Lan};
 use phase_tests::{deadline, libp2p};
 
 use super::super::responder::{ARCHITECTURE, CHANNEL, program};
+use super::scene::Set;
 use crate::Error;
 
 /// When nothing has passed for so long after a client's end, its connections are closed.
 const QUIET: Duration = Duration::from_millis(10);
+
+/// Octets of a frame before the IP header.
+const ETHERNET: u64 = 14;
 
 /// Who looks up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,15 +91,12 @@ impl Client {
     }
 
     /// Runs it once.
-    pub(super) fn look_up(self, lan: &Lan, wanted: &Wanted) -> Result<Lookup, Error> {
-        let here = lan.host(0);
-        let cable = lan.cable().ok_or_else(|| Error::Unexpected {
-            what: "the hosts".to_owned(),
-            found: "they are not joined by a cable".to_owned(),
-        })?;
+    pub(super) fn look_up(self, set: &Set) -> Result<Lookup, Error> {
+        let wanted = &set.wanted;
+        let here = set.lan.host(0);
         let mut command = self.command(here, wanted);
         let expected = self.result(wanted);
-        let before = cable.passed();
+        let before = passed(&set.lan)?;
         let time = here.namespace.inside(|| {
             command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
             let start = deadline::now();
@@ -107,7 +108,7 @@ impl Client {
             child.wait()?;
             Ok(found.then_some(elapsed))
         })?;
-        let after = settled(cable);
+        let after = settled(set)?;
         let packets = after.packets - before.packets;
         let octets = after.octets - before.octets;
         Ok(Lookup { time, passed: Passed { packets, octets } })
@@ -115,16 +116,50 @@ impl Client {
 }
 
 /// What has passed when nothing passes any more.
-fn settled(cable: &Cable) -> Passed {
-    // Under way on the cable, and at the ends.
-    let still = cable.delay() * 2 + QUIET;
-    let mut last = cable.passed();
+fn settled(set: &Set) -> Result<Passed, Error> {
+    // Under way, and at the ends.
+    let still = set.rtt + QUIET;
+    let mut last = passed(&set.lan)?;
     loop {
         std::thread::sleep(still);
-        let now = cable.passed();
+        let now = passed(&set.lan)?;
         if now == last {
-            return now;
+            return Ok(now);
         }
         last = now;
+    }
+}
+
+/// What has passed between the hosts, as their cable counts it or else the interface of the first.
+fn passed(lan: &Lan) -> Result<Passed, Error> {
+    if let Some(cable) = lan.cable() {
+        return Ok(cable.passed());
+    }
+    let path = "/proc/thread-self/net/dev";
+    let text = lan.host(0).namespace.inside(|| std::fs::read_to_string(path))?;
+    counted(&text).ok_or_else(|| Error::Unexpected { what: path.to_owned(), found: text })
+}
+
+/// proc(5): octets and packets are the first two numbers received, and the first two of eight sent.
+fn counted(text: &str) -> Option<Passed> {
+    let mut lines = text.lines().map(|line| line.trim().split_once(':'));
+    let (_, numbers) = lines.find_map(|line| line.filter(|(name, _)| *name == Host::INTERFACE))?;
+    let numbers =
+        numbers.split_whitespace().map(str::parse).collect::<Result<Vec<u64>, _>>().ok()?;
+    let packets = numbers.get(1)? + numbers.get(9)?;
+    let octets = numbers.first()? + numbers.get(8)? - packets * ETHERNET;
+    Some(Passed { packets, octets })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_directions_are_counted_from_the_ip_header_on() {
+        let text = "Inter-| Receive\n lo: 7 1 0 0 0 0 0 0 7 1 0 0 0 0 0 0\n  \
+                    eth0: 1014 1 0 0 0 0 0 0 228 2 0 0 0 0 0 0\n";
+        assert_eq!(counted(text), Some(Passed { packets: 3, octets: 1200 }));
+        assert_eq!(counted("lo: 7 1"), None);
     }
 }

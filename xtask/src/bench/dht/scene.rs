@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use phase_tests::deadline::{self, GENEROUS};
 use phase_tests::harness::advert_json;
-use phase_tests::libp2p::{Node, Plan, Stack};
+use phase_tests::libp2p::{Node, Plan, Stack, multiaddr};
 use phase_tests::netns::{Host, Lan};
+use phase_tests::relay::Relay;
 
 use super::lookup::{Client, Lookup, Wanted};
-use super::peak;
 use crate::Error;
 
 /// The identity of the first node; those of the others follow.
@@ -23,6 +23,17 @@ const URL: &str = "http://192.0.2.7:8080/stable/arm64/manifest.json";
 /// Where nobody is, in the network of the cable.
 const NOBODY: &str = "10.77.0.66";
 
+/// What the distance is made by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Way {
+    /// All that passes between the hosts is late.
+    Cable,
+    /// What is said on a connection is late.
+    Relay,
+    /// Nothing is late: a veth pair, which the kernel carries alone.
+    Wire,
+}
+
 /// Who looks what up, and how far away.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Scene {
@@ -32,56 +43,58 @@ pub(super) struct Scene {
     pub(super) dead: bool,
     /// The time there and back.
     pub(super) rtt: Duration,
+    way: Way,
 }
 
 /// A scene that is set.
-struct Set {
-    lan: Lan,
+pub(super) struct Set {
+    pub(super) lan: Lan,
+    /// The time there and back.
+    pub(super) rtt: Duration,
+    _relay: Option<Relay>,
     _nodes: Vec<Node>,
-    wanted: Wanted,
+    pub(super) wanted: Wanted,
 }
 
 impl Scene {
-    pub(super) const fn new(nodes: u8, dead: bool, rtt: u64) -> Self {
-        Self { nodes, dead, rtt: Duration::from_millis(rtt) }
+    pub(super) const fn new(nodes: u8, rtt: u64, way: Way) -> Self {
+        Self { nodes, dead: false, rtt: Duration::from_millis(rtt), way }
     }
 
-    pub(super) fn text(self) -> String {
+    /// As it is, with a bootstrap that never answers.
+    pub(super) const fn with_dead(self) -> Self {
+        Self { dead: true, ..self }
+    }
+
+    pub(super) fn text(&self) -> String {
         let dead = if self.dead { ", one dead bootstrap beside the living one" } else { "" };
-        format!("look up among {} node(s), {} ms away{dead}", self.nodes, self.rtt.as_millis())
+        let way = match self.way {
+            Way::Cable => "",
+            Way::Relay => " by a relay",
+            Way::Wire => " on one wire",
+        };
+        format!("look up among {} node(s), {} ms away{way}{dead}", self.nodes, self.rtt.as_millis())
     }
 
     /// Every client in turn, `runs` times.
-    pub(super) fn measure(self, runs: usize) -> Result<Vec<(Client, Vec<Lookup>)>, Error> {
+    pub(super) fn measure(&self, runs: usize) -> Result<[Vec<Lookup>; 2], Error> {
         let set = self.set()?;
-        let mut all: Vec<(Client, Vec<Lookup>)> =
-            Client::ALL.iter().map(|client| (*client, Vec::new())).collect();
+        let mut all = [Vec::new(), Vec::new()];
         for _ in 0..runs {
-            for (client, lookups) in &mut all {
-                lookups.push(client.look_up(&set.lan, &set.wanted)?);
+            for (client, lookups) in Client::ALL.iter().zip(&mut all) {
+                lookups.push(client.look_up(&set)?);
             }
         }
         Ok(all)
     }
 
-    /// The median of each client's largest resident memory in KiB.
-    pub(super) fn peaks(self, runs: usize) -> Result<Vec<(Client, u64)>, Error> {
-        let set = self.set()?;
-        let mut all = Vec::new();
-        for client in Client::ALL {
-            let mut kib = Vec::new();
-            for _ in 0..runs {
-                let command = client.command(set.lan.host(0), &set.wanted);
-                kib.push(peak::resident_kib(set.lan.host(0), &command)?);
-            }
-            kib.sort_unstable();
-            all.push((client, kib[runs / 2]));
-        }
-        Ok(all)
-    }
-
-    fn set(self) -> Result<Set, Error> {
-        let lan = Lan::apart()?;
+    /// Starts the nodes, gives them the record, and lays the way to them.
+    pub(super) fn set(&self) -> Result<Set, Error> {
+        let lan = match self.way {
+            Way::Cable | Way::Relay => Lan::apart()?,
+            Way::Wire => Lan::pair()?,
+        };
+        lan.introduce()?;
         let host = lan.host(1);
         let mut nodes: Vec<Node> = Vec::new();
         for number in 0..self.nodes {
@@ -99,18 +112,28 @@ impl Scene {
                 Ok((node.stored(&key)?.as_ref() == Some(&value)).then_some(()))
             })?;
         }
-        let mut bootstraps = vec![nodes[0].address()];
+        let relay = match self.way {
+            Way::Cable | Way::Wire => None,
+            Way::Relay => {
+                let here = &lan.host(0).namespace;
+                Some(Relay::start(here, nodes[0].socket(), self.rtt / 2)?)
+            }
+        };
+        let mut bootstraps = vec![relay.as_ref().map_or_else(
+            || nodes[0].address(),
+            |relay| format!("{}/p2p/{}", multiaddr(relay.address()), nodes[0].peer()),
+        )];
         if self.dead {
             silence(lan.host(0))?;
             bootstraps.insert(0, format!("/ip4/{NOBODY}/tcp/4001/p2p/{}", stranger()));
         }
-        if let Some(cable) = lan.cable() {
+        if let (Way::Cable, Some(cable)) = (self.way, lan.cable()) {
             cable.set_delay(self.rtt / 2);
         }
         let url = URL.to_owned();
         let trust = phase_tests::harness::key(PROVIDER).peer_id().to_string();
         let wanted = Wanted { key, value, url, trust, bootstraps };
-        Ok(Set { lan, _nodes: nodes, wanted })
+        Ok(Set { lan, rtt: self.rtt, _relay: relay, _nodes: nodes, wanted })
     }
 }
 

@@ -4,7 +4,7 @@ mod laws;
 mod net;
 
 use self::net::{Net, key, secret, signed};
-use super::job::{Job, Kind};
+use super::job::{Found, Job, Kind, Purpose, Under};
 use super::*;
 use crate::dht::finder::Reach;
 use crate::dht::swarm::{Failure, Remote, Why};
@@ -259,6 +259,108 @@ fn each_advert_is_told_the_number_that_the_network_holds_of_it() {
 }
 
 #[test]
+fn who_connects_to_us_enters_the_table_once_it_was_dialled() {
+    for reachable in [true, false] {
+        let mut net = Net::new();
+        let (node, visitor, other) = (net.add(), net.add(), net.add());
+        net.set_reachable(visitor, reachable);
+        net.bootstrap(visitor, node);
+        net.run(seconds(5));
+        assert_eq!(net.server(visitor).status().live_peers, 1);
+        let status = net.server(node).status();
+        assert_eq!(status.live_peers, usize::from(reachable), "{status:?}");
+        let dials = net.dials(node);
+        assert_eq!(dials, 1, "dialled back once");
+        assert_eq!(net.find_node(node, other, b"anybody").len(), usize::from(reachable));
+    }
+}
+
+#[test]
+fn a_known_peer_is_dialled_again_only_when_it_says_that_it_moved() {
+    let mut net = network(2);
+    let (now, peer) = (net.now(), net.peer(1));
+    let node = &mut net.server_mut(0).node;
+    let known: SocketAddr = "10.0.1.1:4001".parse().unwrap();
+    let elsewhere: SocketAddr = "203.0.113.66:80".parse().unwrap();
+    let mut told = Contact::at(peer, elsewhere);
+    told.addresses.add(known);
+    node.note_visitor(now, &told, known.ip());
+    assert!(node.dial_backs.is_empty(), "it is still where it was reached");
+    node.note_visitor(now, &Contact::at(peer, elsewhere), known.ip());
+    assert_eq!(node.dial_backs.len(), 1);
+    let entries: std::vec::Vec<_> = node.table.entries().map(|entry| entry.contact()).collect();
+    assert_eq!(entries, [&Contact::at(peer, known)], "nobody is told of the other address");
+}
+
+#[test]
+fn a_crowd_of_visitors_leaves_room_for_our_own_dials() {
+    let mut net = Net::new();
+    net.add();
+    let now = net.now();
+    for number in 10..40_u8 {
+        let address = SocketAddr::from(([203, number, 113, 1], 4001));
+        let contact = Contact::at(secret(number.into()).peer_id(), address);
+        net.server_mut(0).node.note_visitor(now, &contact, address.ip());
+    }
+    assert_eq!(net.server(0).node.dial_backs.len(), crate::kad::K);
+    net.server_mut(0).handle_timeout(now);
+    let calls = net.server(0).node.calls.iter();
+    let dials = calls.filter(|call| call.purpose == Purpose::DialBack).count();
+    assert_eq!(dials, crate::limits::DIAL_BACKS);
+}
+
+#[test]
+fn a_spoilt_sub_key_is_repaired_too() {
+    let mut net = network(5);
+    net.publish(1, "stable", 7, 3600);
+    net.run(seconds(5));
+    let sub_key = key("stable").of(net.peer(1));
+    net.forget(1);
+    net.run(seconds(1200));
+    let repaired = net.events(1).iter().filter(|event| matches!(event, Event::Published { .. }));
+    assert!(repaired.count() >= 2, "what is missing is published again");
+    assert!(net.held(0, &sub_key).is_some());
+    // Somebody else's advert in our place is spoilt, though it is a good one elsewhere.
+    let foreign = signed(2, "stable", 9, 3600);
+    let mut buffer = [0; 1024];
+    let foreign = foreign.encode_json(&mut buffer).unwrap();
+    let now = net.now();
+    let node = &mut net.server_mut(1).node;
+    assert_eq!(node.judge(now, 0, Under::Base, foreign), Found::Good);
+    assert_eq!(node.judge(now, 0, Under::SubKey, foreign), Found::Bad);
+    let peer = secret(3).peer_id();
+    let repair = Purpose::Repair { at: 0, under: Under::SubKey };
+    assert_eq!(node.may_repair(0, Under::SubKey, peer), Some(repair));
+    assert_eq!(node.may_repair(0, Under::SubKey, peer), None, "once for each text");
+}
+
+#[test]
+fn the_signers_that_the_operator_trusts_have_room_in_a_full_store() {
+    let mut net = network(2);
+    let now = net.now();
+    let stable = key("stable");
+    let put = |net: &mut Net, number: usize| {
+        let value = signed(number, "stable", 7, 3600);
+        let mut buffer = [0; 1024];
+        let value = value.encode_json(&mut buffer).unwrap();
+        let ip = [10, 9, 9, u8::try_from(number).unwrap()];
+        let remote = Remote {
+            peer: secret(number).peer_id(),
+            address: SocketAddr::from((ip, 50_000)),
+            inbound: true,
+        };
+        let record =
+            crate::wire::kad::Record { key: &stable.octets(), value, publisher: None, ttl: 0 };
+        net.server_mut(0).node.put(now, &remote, &record).is_ok()
+    };
+    assert!((10..18).all(|number| put(&mut net, number)));
+    assert!(!put(&mut net, 18), "eight signers of one key");
+    net.server_mut(0).set_trusted([secret(18).peer_id()]);
+    assert!(put(&mut net, 18));
+    assert!(!put(&mut net, 19));
+}
+
+#[test]
 fn liars_drop_nobody_from_the_table() {
     let mut net = network(3);
     let peer = net.peer(1);
@@ -367,6 +469,33 @@ fn addresses_told_are_global_then_private_and_loopback_only_on_loopback() {
     );
     check(&mut net, &["127.0.0.1"], &["127.0.0.1:4001"]);
     check(&mut net, &[], &["127.0.0.1:4001"]);
+}
+
+#[test]
+fn each_family_is_announced_with_its_own_port() {
+    let mut net = Net::new();
+    let number = net.add();
+    let now = net.now();
+    let ips = ["10.0.0.1", "fd00::1", "2001:db8::1"].map(|ip| ip.parse().unwrap());
+    let one: SocketAddr = "192.0.2.7:5000".parse().unwrap();
+    let check = |net: &mut Net, listen: Listening, expected: &[&str]| {
+        let server = net.server_mut(number);
+        server.node.set_listening(listen);
+        server.set_addresses(now, &[]);
+        server.set_addresses(now, &ips);
+        let told: std::vec::Vec<_> = server.status().addresses.iter().collect();
+        let expected: std::vec::Vec<SocketAddr> =
+            expected.iter().map(|at| at.parse().unwrap()).collect();
+        assert_eq!(told, expected, "{listen:?}");
+    };
+    let at = Addresses::NONE;
+    let both = ["[2001:db8::1]:4002", "10.0.0.1:4001", "[fd00::1]:4002"];
+    check(&mut net, Listening { v4: Some(4001), v6: Some(4002), at }, &both);
+    check(&mut net, Listening { v4: Some(4001), v6: None, at }, &["10.0.0.1:4001"]);
+    let at = [one].into_iter().collect();
+    let mixed = ["192.0.2.7:5000", "10.0.0.1:4001"];
+    check(&mut net, Listening { v4: Some(4001), v6: None, at }, &mixed);
+    check(&mut net, Listening { v4: None, v6: None, at }, &["192.0.2.7:5000"]);
 }
 
 #[test]

@@ -91,7 +91,7 @@ impl Net {
         let config = Config {
             seed: Seed([u8::try_from(number).unwrap(); 32]),
             key: secret(number),
-            listen: Some(PORT),
+            listen: Listening::everywhere(PORT),
             announce: Addresses::NONE,
             agent: "test",
             inbound: 16,
@@ -233,6 +233,15 @@ impl Net {
     /// What a node answers to a search for a peer.
     pub(super) fn find_node(&mut self, number: usize, by: usize, key: &[u8]) -> Vec<Contact> {
         self.ask(number, by, Request::FindNode { key }).into_iter().map(|(_, one)| one).collect()
+    }
+
+    /// Every other node loses what it stores.
+    pub(super) fn forget(&mut self, of: usize) {
+        for number in (0..self.hosts.len()).filter(|number| *number != of) {
+            let slots: Box<[RecordSlot]> = (0..64).map(|_| None).collect();
+            self.server_mut(number).node.records =
+                crate::kad::store::RecordStore::new(secret(number).peer_id(), slots);
+        }
     }
 
     /// Puts an unsigned record in the place of a provider's advert at every other node.
