@@ -103,5 +103,5 @@ fn by_boot_client(
     let seconds = line.and_then(|(seconds, _)| seconds.parse().ok());
     let time = seconds.and_then(|s| Duration::try_from_secs_f64(s).ok());
     let what = "phase-boot fetch".to_owned();
-    time.ok_or_else(|| Error::Unexpected { what, found: done.stderr })
+    time.ok_or(Error::Unexpected { what, found: done.stderr })
 }
