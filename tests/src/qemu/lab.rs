@@ -19,6 +19,9 @@ pub const CHANNEL: &str = "stable";
 /// The architecture of every image here.
 pub const ARCHITECTURE: &str = "arm64";
 
+/// The largest kernel that may be offered; octets.
+pub const KERNEL_MAX: u64 = phase_core::limits::KERNEL_MAX;
+
 /// The port that artifacts are served on.
 const PORT: u16 = 8080;
 
@@ -179,6 +182,11 @@ impl<'lan> Provider<'lan> {
                 return Err(Error::Unusable { what: "phase-provider".to_owned(), why });
             }
             Ok(self.metric(name).ok().filter(|value| *value > 0).map(drop))
+        })
+        .map_err(|error| {
+            let Error::TooLate { what, after, .. } = error else { return error };
+            let context = format!("\n--- what the provider said ---\n{}", self.output());
+            Error::TooLate { what, after, context }
         })
     }
 

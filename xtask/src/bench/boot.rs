@@ -11,10 +11,10 @@ use phase_tests::qemu::{Machine, Tap, Vm, second};
 
 use super::numbers::{Percentiles, shown};
 use super::report::Table;
-use super::{conditions, download, report};
+use super::{conditions, report};
+use crate::Error;
 use crate::qemu::{Parts, prepare};
 use crate::steps::{cargo, command, step};
-use crate::{Error, install};
 
 /// How much to measure.
 #[derive(Debug, clap::Args)]
@@ -26,9 +26,6 @@ pub(crate) struct Options {
     #[arg(long)]
     whole: Option<usize>,
 }
-
-/// What is measured beside.
-const TOOLS: &[install::Tool] = &[install::program("curl", "curl")];
 
 /// Memories that are tried, the largest first; MiB.
 const MEMORIES: [u32; 9] = [128, 96, 80, 72, 64, 60, 56, 52, 48];
@@ -76,7 +73,6 @@ struct Bench<'lan> {
 /// # Errors
 /// What building, or a machine that does not start, said.
 pub(super) fn run(options: &Options) -> Result<(), Error> {
-    install::tools(TOOLS)?;
     let parts = prepare()?;
     let provider = ["build", "--locked", "--release", "-p", "phase-provider", "--bins"];
     command("build the provider as released", cargo(&provider))?;
@@ -107,7 +103,7 @@ pub(super) fn run(options: &Options) -> Result<(), Error> {
     let [discover, boot] = lowest;
     let memory = memory([discover?, boot?]);
     provider.stop()?;
-    write(&[times(rows), memory, download::measure()?])
+    write(&[times(rows), memory])
 }
 
 fn times(rows: Vec<Vec<String>>) -> Table {

@@ -1,4 +1,4 @@
-//! How fast the boot client fetches beside curl: one large file, from one host to another on a veth pair.
+//! `cargo xtask bench download`: how fast the boot client fetches beside curl: one large file, from one host to another on a veth pair.
 //!
 //! The boot client speaks TCP by itself over a packet socket, and verifies a digest while it receives; curl has the
 //! kernel's TCP and verifies nothing.
@@ -7,16 +7,20 @@ use std::fs::{self, File};
 use std::time::Duration;
 
 use phase_tests::netns::{Host, Lan};
-use phase_tests::process::{Process, workspace_root};
+use phase_tests::process::{Process, take_binaries_from, workspace_root};
 use phase_tests::qemu::lab::{self, ARCHITECTURE, CHANNEL, Image, Provider};
 
 use super::numbers::{Percentiles, shown};
 use super::report::Table;
-use crate::Error;
+use super::{conditions, report};
 use crate::steps::{cargo, command, step};
+use crate::{Error, install};
 
-/// Octets of the file.
-const LEN: u64 = 200 << 20;
+/// What is measured beside.
+const TOOLS: &[install::Tool] = &[install::program("curl", "curl")];
+
+/// Octets of the file: the largest kernel there may be.
+const LEN: u64 = lab::KERNEL_MAX;
 
 /// Downloads by each client.
 const RUNS: usize = 5;
@@ -24,11 +28,24 @@ const RUNS: usize = 5;
 /// A download takes a second; this ends one that hangs.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Measures both, in turns.
+/// Measures both and writes the numbers down.
 ///
 /// # Errors
 /// What a client that failed has said.
-pub(super) fn measure() -> Result<Table, Error> {
+pub(super) fn run() -> Result<(), Error> {
+    install::tools(TOOLS)?;
+    install::tools(install::FOR_QEMU)?;
+    let table = measure()?;
+    let text = format!("Conditions: {}.\n\n{}", conditions::machine()?, report::markdown(&[table]));
+    println!("\n{text}");
+    report::write_section(&workspace_root().join("BENCHMARKS.md"), "bench download", &text)
+}
+
+/// Both, in turns.
+fn measure() -> Result<Table, Error> {
+    let provider = ["build", "--locked", "--release", "-p", "phase-provider", "--bins"];
+    command("build the provider as released", cargo(&provider))?;
+    take_binaries_from(workspace_root().join("target/release"));
     let build = ["build", "--locked", "--profile", "boot", "-p", "phase-boot", "--bins"];
     command("build the boot client for this machine", cargo(&build))?;
     let directory = tempfile::tempdir().map_err(|e| Error::os("make a directory", e))?;

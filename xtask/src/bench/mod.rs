@@ -35,6 +35,8 @@ enum What {
     Dht(dht::Options),
     /// Virtual machines that boot over the network, one after another.
     Boot(boot::Options),
+    /// Fetching a large file with the boot client, beside curl.
+    Download,
     /// Decoding and encoding DNS messages, beside other codecs.
     Codec,
     /// Setting up a libp2p connection, beside `snow`.
@@ -62,6 +64,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Error> {
         What::Lan(options) => lan::run(options),
         What::Dht(options) => dht::run(options),
         What::Boot(options) => boot::run(options),
+        What::Download => download::run(),
         What::Codec => in_one_process("codec", "Codec", &[]),
         What::Handshake => in_one_process("handshake", "Handshake", &[]),
         What::Responder => in_one_process("responder", "Responder without sockets", &[]),
