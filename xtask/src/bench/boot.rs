@@ -11,10 +11,10 @@ use phase_tests::qemu::{Machine, Tap, Vm, second};
 
 use super::numbers::{Percentiles, shown};
 use super::report::Table;
-use super::{conditions, report};
-use crate::Error;
+use super::{conditions, download, report};
 use crate::qemu::{Parts, prepare};
 use crate::steps::{cargo, command, step};
+use crate::{Error, install};
 
 /// How much to measure.
 #[derive(Debug, clap::Args)]
@@ -26,6 +26,9 @@ pub(crate) struct Options {
     #[arg(long)]
     whole: Option<usize>,
 }
+
+/// What is measured beside.
+const TOOLS: &[install::Tool] = &[install::program("curl", "curl")];
 
 /// Memories that are tried, the largest first; MiB.
 const MEMORIES: [u32; 9] = [128, 96, 80, 72, 64, 60, 56, 52, 48];
@@ -73,6 +76,7 @@ struct Bench<'lan> {
 /// # Errors
 /// What building, or a machine that does not start, said.
 pub(super) fn run(options: &Options) -> Result<(), Error> {
+    install::tools(TOOLS)?;
     let parts = prepare()?;
     let provider = ["build", "--locked", "--release", "-p", "phase-provider", "--bins"];
     command("build the provider as released", cargo(&provider))?;
@@ -82,7 +86,7 @@ pub(super) fn run(options: &Options) -> Result<(), Error> {
     let _leases = lab::serve_leases(lan.host(0), &[])?;
     let entrance = Entrance::start(lan.host(0))?;
     let more = ["--dht-listen", "/ip4/0.0.0.0/tcp/4001", "--bootstrap", entrance.address()];
-    let mut provider = step("start a provider", || {
+    let provider = step("start a provider", || {
         let mut provider = Provider::start(lan.host(0), "bench", &image, &more)?;
         provider.wait_until_announced()?;
         provider.wait_until_published()?;
@@ -100,45 +104,52 @@ pub(super) fn run(options: &Options) -> Result<(), Error> {
     let lowest = [BY_MDNS, WHOLE].map(|kind| {
         step(&format!("the least memory: {}", kind.name), || Ok((kind, bench.lowest(kind)?)))
     });
-    provider.wait_until_announced()?;
     let [discover, boot] = lowest;
-    write(rows, [discover?, boot?])
+    let memory = memory([discover?, boot?]);
+    provider.stop()?;
+    write(&[times(rows), memory, download::measure()?])
 }
 
-fn write(rows: Vec<Vec<String>>, lowest: [(Kind, Option<u32>); 2]) -> Result<(), Error> {
-    let table = Table {
+fn times(rows: Vec<Vec<String>>) -> Table {
+    Table {
         title: "From the kernel's start to a verified candidate".to_owned(),
-        explanation: "Virtual arm64 machines (QEMU, emulated by TCG, one processor, 512 MiB) with Debian's cloud kernel, \
-                      one after another on one switch with a DHCP server and a provider. Times are those of the \
-                      machine's own console, in milliseconds since its kernel started: the modules are loaded, the lease is there, \
-                      the candidate is verified (discover) or the second kernel is loaded (boot). Discovery by mDNS \
-                      does not wait for the lease."
-            .to_owned(),
+        explanation:
+            "Virtual arm64 machines (QEMU, emulated by TCG, one processor, 512 MiB) with Debian's cloud kernel, one after \
+             another on one switch with a DHCP server and a provider. Times are those of the machine's own console, in \
+             milliseconds since its kernel started: the modules are loaded, the lease is there, the candidate is verified \
+             (discover) or the second kernel is loaded (boot). Discovery by mDNS does not wait for the lease."
+                .to_owned(),
         columns: vec![
-            "what", "boots", "succeeded", "modules p50", "lease p50", "done p50", "done p95", "slowest",
+            "what",
+            "boots",
+            "succeeded",
+            "modules p50",
+            "lease p50",
+            "done p50",
+            "done p95",
+            "slowest",
         ],
         rows,
+    }
+}
+
+fn memory(lowest: [(Kind, Option<u32>); 2]) -> Table {
+    let row = |(kind, least): (Kind, Option<u32>)| {
+        let least = least.map_or_else(|| "more".to_owned(), |mebibytes| mebibytes.to_string());
+        vec![kind.name.to_owned(), least]
     };
-    let memory = Table {
+    Table {
         title: "The least memory".to_owned(),
         explanation: format!(
             "The smallest of {MEMORIES:?} MiB with which three boots of three succeed."
         ),
         columns: vec!["what", "MiB"],
-        rows: lowest
-            .into_iter()
-            .map(|(kind, least)| {
-                let least =
-                    least.map_or_else(|| "more".to_owned(), |mebibytes| mebibytes.to_string());
-                vec![kind.name.to_owned(), least]
-            })
-            .collect(),
-    };
-    let text = format!(
-        "Conditions: {}.\n\n{}",
-        conditions::machine()?,
-        report::markdown(&[table, memory])
-    );
+        rows: lowest.into_iter().map(row).collect(),
+    }
+}
+
+fn write(tables: &[Table]) -> Result<(), Error> {
+    let text = format!("Conditions: {}.\n\n{}", conditions::machine()?, report::markdown(tables));
     println!("\n{text}");
     report::write_section(&workspace_root().join("BENCHMARKS.md"), "bench boot", &text)
 }

@@ -8,6 +8,7 @@ mod boot;
 mod conditions;
 mod dht;
 mod discovery;
+mod download;
 mod idle;
 mod lan;
 mod numbers;
