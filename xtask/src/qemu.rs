@@ -4,14 +4,13 @@
 //! machine discovers the provider's image, fetches and verifies it, and starts its kernel.
 
 use std::fs;
-use std::time::Duration;
 
 use phase_tests::deadline;
 use phase_tests::initramfs::{Contents, USUAL_MODULES, build, gzip};
 use phase_tests::netns::Lan;
 use phase_tests::process::workspace_root;
 use phase_tests::qemu::lab::{self, Provider};
-use phase_tests::qemu::{Kernel, Machine, Tap, Vm, second};
+use phase_tests::qemu::{BOOTS_WITHIN, Kernel, Machine, Tap, Vm, second};
 
 use crate::statics::{Processor, Static};
 use crate::steps::{cargo, command, step};
@@ -114,7 +113,7 @@ fn watch(mut machine: Vm) -> Result<(), Error> {
         }
     }
     let what = if second_kernel { "the second kernel" } else { "the boot" }.to_owned();
-    let found = format!("said nothing more for {} s, or ended", Duration::from_secs(90).as_secs());
+    let found = format!("said nothing more for {} s, or ended", BOOTS_WITHIN.as_secs());
     Err(Error::Unexpected { what, found })
 }
 
