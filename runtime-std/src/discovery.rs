@@ -75,8 +75,9 @@ pub struct Search {
 /// When a discovery is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Until {
-    /// With the first acceptable advert; one that is not signed or whose signer is not named waits a moment
-    /// for a better one, where there can be one.
+    /// With the first acceptable advert from the LAN or its provider itself, or the end of the search in the DHT that
+    /// found one; one that is not signed or whose signer is not named waits a moment for a better one, where there can
+    /// be one.
     Found,
     /// When the time is over.
     TimeIsOver,
@@ -253,7 +254,7 @@ impl Discovery {
                     _ = self.next_event() => {}
                     () = &mut least, if !had_its_time => had_its_time = true,
                 }
-                if until == Until::Found && self.client.best().is_some() {
+                if until == Until::Found && self.client.is_settled() {
                     break;
                 }
             }

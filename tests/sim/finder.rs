@@ -397,6 +397,36 @@ fn a_record_is_found_at_the_end_of_a_chain() {
 }
 
 #[test]
+fn t3_the_first_answer_is_not_taken_while_a_later_record_may_come() {
+    let mut net = network(7);
+    add_peer(&mut net, 1, |peer| {
+        peer.book.records.insert(base_key().octets().to_vec(), record(7, |_| {}));
+        peer.book.closer = vec![contact(2)];
+    });
+    add_peer(&mut net, 2, |peer| {
+        peer.book.records.insert(base_key().octets().to_vec(), record(7, |a| a.seq = 11));
+    });
+    let client = add_client(&mut net, config(&[7]), &[bootstrap(1)]);
+    let machine = |net: &Network| net.machine_of::<WideClient>(client).is_settled();
+    assert!(net.run_until(secs(10), |net| accepted_at(net, client).is_some()));
+    assert!(!machine(&net), "somebody is left to ask");
+    assert!(net.run_until(secs(10), machine));
+    let best = net.machine_of::<WideClient>(client).best().unwrap();
+    assert_eq!(best.advert().unwrap().seq, 11);
+}
+
+#[test]
+fn where_nobody_is_left_to_ask_the_first_answer_is_taken_at_once() {
+    let mut net = network(7);
+    add_peer(&mut net, 1, |peer| {
+        peer.book.records.insert(base_key().octets().to_vec(), record(7, |_| {}));
+    });
+    let client = add_client(&mut net, config(&[7]), &[bootstrap(1)]);
+    assert!(net.run_until(secs(10), |net| accepted_at(net, client).is_some()));
+    assert!(net.machine_of::<WideClient>(client).is_settled());
+}
+
+#[test]
 fn bad_records_are_refused_by_name_and_the_search_goes_on() {
     let other = AdvertKey::base(channel("testing"), arch("arm64"));
     let transplanted = {

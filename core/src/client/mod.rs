@@ -231,6 +231,17 @@ impl<F: Wide> Client<F> {
         accepted.min_by_key(|candidate| self.place(candidate))
     }
 
+    /// Whether the best candidate can be taken without waiting for more: it came from the LAN or from its provider itself,
+    /// or the search that found it is over. Until then a later record of the same provider may come, which the first node
+    /// that answered does not have, or holds back.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.best().is_some_and(|best| match best.source() {
+            Source::Lan(_) | Source::Dht { direct: true, .. } => true,
+            Source::Dht { direct: false, .. } => !self.dht.is_searching(),
+        })
+    }
+
     /// One candidate; one that is lost until the next input after its event.
     #[must_use]
     pub fn candidate(&self, id: CandidateId) -> Option<&Candidate> {

@@ -143,14 +143,14 @@ impl Discovery {
         }
     }
 
-    /// Runs until there is an acceptable advert, or where [`Carriers::All`] was asked for until they are done, or until the
-    /// time is over. `limit`: the time that a user gave it.
+    /// Runs until there is an acceptable advert to take ([`Client::is_settled`]), or where [`Carriers::All`] was asked for
+    /// until they are done, or until the time is over. `limit`: the time that a user gave it.
     ///
     /// What is trusted less than it could be waits a moment for something better.
     pub async fn run(&mut self, limit: Option<Duration>) {
         while let Some(deadline) = self.deadline(limit) {
             self.next_event(deadline).await;
-            if !self.to_the_end && self.client.best().is_some() {
+            if !self.to_the_end && self.client.is_settled() {
                 break;
             }
         }

@@ -163,6 +163,9 @@ pub trait Wide: sealed::Sealed {
     /// Ends the search under way, and begins no other.
     fn stop(&mut self);
 
+    /// Whether a search is under way.
+    fn is_searching(&self) -> bool;
+
     /// Something happened to a connection.
     fn handle_connection<J: Judge>(
         &mut self,
@@ -203,6 +206,9 @@ impl Wide for () {
     const IS_THERE: bool = false;
     fn begin(&mut self, _: Instant, _: bool) {}
     fn stop(&mut self) {}
+    fn is_searching(&self) -> bool {
+        false
+    }
     fn handle_connection<J: Judge>(
         &mut self,
         _: Instant,
@@ -245,6 +251,10 @@ where
         self.begin_at = Deadline::NONE;
         self.search.end();
         self.swarm.stop();
+    }
+
+    fn is_searching(&self) -> bool {
+        !self.search.is_over()
     }
 
     fn handle_connection<J: Judge>(

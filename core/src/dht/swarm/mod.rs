@@ -15,6 +15,7 @@
 //! Not here: one connection ([`crate::connection`]), and who to ask ([`crate::kad::query`]).
 
 mod dial;
+mod end;
 mod relay;
 mod slot;
 
@@ -24,6 +25,7 @@ use core::time::Duration;
 use heapless::Vec;
 
 use self::dial::{Dials, Step};
+use self::end::End;
 use self::relay::Relay;
 pub use self::slot::Slot;
 use self::slot::{Link, Phase};
@@ -597,35 +599,6 @@ pub struct Busy;
 
 /// How long our last words may take.
 const FLUSH: Duration = Duration::from_secs(1);
-
-/// How a connection ended.
-#[derive(Clone, Copy, Debug)]
-enum End {
-    /// By the other side, or on the way.
-    Remote(CloseReason),
-    /// By a breach of the rules.
-    Error(connection::Error),
-    /// By us: it was idle.
-    Ours,
-}
-
-impl End {
-    const fn before_handshake(self) -> Why {
-        match self {
-            Self::Remote(reason) => Why::Tcp(reason),
-            Self::Error(error) => Why::Connection(error),
-            Self::Ours => Why::Tcp(CloseReason::Ended),
-        }
-    }
-
-    const fn after_handshake(self) -> Why {
-        match self {
-            Self::Remote(reason) => Why::Lost(reason),
-            Self::Error(error) => Why::Connection(error),
-            Self::Ours => Why::Lost(CloseReason::Ended),
-        }
-    }
-}
 
 /// Requests that are under way with one peer.
 type Tags = Vec<Tag, TAGS_PER_PEER, u8>;
