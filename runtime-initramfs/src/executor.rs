@@ -9,6 +9,7 @@
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::future::Future;
+use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
@@ -38,7 +39,8 @@ pub struct Stats {
 }
 
 thread_local! {
-    static RUNTIME: Runtime = const { Runtime::new() };
+    /// Of the thread that runs to the end of the process, which takes back what is left in it: nothing here ends with it.
+    static RUNTIME: ManuallyDrop<Runtime> = const { ManuallyDrop::new(Runtime::new()) };
 }
 
 struct Runtime {

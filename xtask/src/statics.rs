@@ -89,6 +89,17 @@ impl Processor {
         format!("{}-linux-gnu-gcc", self.machine())
     }
 
+    /// What makes programs small that are built for it.
+    const fn small(self) -> &'static [&'static str] {
+        match self {
+            // One instruction for an address, which reaches 1 MiB: a program that outgrows it does not link. LLVM's linker
+            // of Debian cannot link what refers to weak symbols so, as `std::fs::copy` does. Then, what functions have in
+            // common is made a function, and so again of what that leaves.
+            Self::Arm64 => &["-Ccode-model=tiny", "-Cllvm-args=-machine-outliner-reruns=3"],
+            Self::X86_64 => &[],
+        }
+    }
+
     fn is_own(self) -> bool {
         self.machine() == std::env::consts::ARCH
     }
@@ -146,6 +157,14 @@ impl Static {
         Self { toolchain, ..self }.build("phase-provider", Kind::Fast)
     }
 
+    /// Has LLVM's linker keep one of functions with the same instructions.
+    const fn folding(self) -> &'static str {
+        match self.toolchain {
+            Toolchain::Rustup | Toolchain::RustupSource => "-Clink-arg=--icf=all",
+            Toolchain::Debian => "-Clink-arg=-Wl,--icf=all",
+        }
+    }
+
     fn build(self, package: &str, kind: Kind) -> Result<PathBuf, Error> {
         let (processor, target) = (self.processor, self.processor.target());
         step(&format!("build {package} for {}", processor.name()), || {
@@ -174,13 +193,9 @@ impl Static {
                 (Kind::Fast, _) => drop(build.arg("-Zbuild-std-features=")),
                 (Kind::Small, _) => {
                     build.arg("-Zbuild-std-features=optimize_for_size");
-                    // Nothing unwinds or is said of a panic, and no tables tell how to.
-                    let abort = [
-                        "-Zunstable-options",
-                        "-Cpanic=immediate-abort",
-                        "-Cforce-unwind-tables=no",
-                    ];
-                    flags.extend(abort.map(str::to_owned));
+                    flags.push(self.folding().to_owned());
+                    let small = FLAGS_OF_SMALL.iter().chain(processor.small());
+                    flags.extend(small.map(|flag| (*flag).to_owned()));
                 }
             }
             flags.push("-Crelocation-model=static".to_owned());
@@ -192,6 +207,15 @@ impl Static {
         })
     }
 }
+
+/// Nothing unwinds or is said of a panic, and no tables tell how to; functions with the same code are one.
+const FLAGS_OF_SMALL: [&str; 5] = [
+    "-Zunstable-options",
+    "-Cpanic=immediate-abort",
+    "-Cforce-unwind-tables=no",
+    "-Zlocation-detail=none",
+    "-Zmerge-functions=aliases",
+];
 
 /// LLVM's linker leaves no gaps in a file whose parts are on pages of 64 KiB in memory, GNU's does.
 const FLAGS_OF_DEBIAN: [&str; 3] =

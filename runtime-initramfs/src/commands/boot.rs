@@ -6,6 +6,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::pin::pin;
 
 use super::fetch::{obtain, request, single_key, trusting, which};
 use super::kexec::{lacks_tree, start, tree, trees};
@@ -43,7 +44,7 @@ pub fn run(options: &Options, console: Console) -> Exit {
     };
     let mut ready = None;
     let work = bring(&options, search, &network, console, &mut ready);
-    let exit = networked::run(&options, &network, console, work);
+    let exit = networked::run(&options, &network, console, pin!(work));
     match ready {
         Some(image) if exit == Exit::Success => start(image, options.starting.load_only, console),
         Some(_) | None => exit,

@@ -1,6 +1,7 @@
 //! `phase-boot discover`: finds providers on the LAN and in the DHT, and prints where their manifests are.
 
 use std::fmt;
+use std::pin::pin;
 
 use phase_core::client::Carriers;
 use phase_core::machine::Family;
@@ -26,7 +27,7 @@ pub fn run(options: &Options, console: Console) -> Exit {
         Err(exit) => return exit,
     };
     let work = discover(options, search, network.clone(), console);
-    networked::run(options, &network, console, work)
+    networked::run(options, &network, console, pin!(work))
 }
 
 /// Reads the trust files and opens the network.

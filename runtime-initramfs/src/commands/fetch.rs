@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::path::Path;
+use std::pin::pin;
 use std::time::Duration;
 
 use embassy_time::with_timeout;
@@ -42,7 +43,7 @@ pub fn run(options: &Options, console: Console) -> Exit {
         Err(exit) => return exit,
     };
     let work = fetch(&options, search, &network, output, console);
-    networked::run(&options, &network, console, work)
+    networked::run(&options, &network, console, pin!(work))
 }
 
 /// Opens the network for a command that needs somebody to trust.

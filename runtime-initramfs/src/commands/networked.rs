@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::future::Future;
+use std::pin::Pin;
 
 use embassy_futures::select::{Either, select};
 
@@ -13,11 +14,13 @@ use crate::network::Network;
 use crate::options::Options;
 
 /// Runs it; with `--apply-lease` the kernel gets the leases when it went well.
+///
+/// One function for the work of every command: one for each would be as large each time.
 pub(super) fn run(
     options: &Options,
     network: &Network,
     console: Console,
-    work: impl Future<Output = Exit>,
+    work: Pin<&mut dyn Future<Output = Exit>>,
 ) -> Exit {
     let failed = |text: fmt::Arguments<'_>| {
         network.release();

@@ -4,6 +4,7 @@ use std::fmt;
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::Path;
+use std::pin::pin;
 
 use phase_core::limits::MANIFEST_MAX;
 use phase_core::wire::manifest::{self, Policy};
@@ -84,7 +85,7 @@ fn document(
             Err(error) => failed(&error, console),
         }
     };
-    let exit = networked::run(options, &network, console, work);
+    let exit = networked::run(options, &network, console, pin!(work));
     if exit == Exit::Success { Ok((fetched, Some(url))) } else { Err(exit) }
 }
 

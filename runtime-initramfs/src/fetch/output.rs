@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -26,6 +26,9 @@ const NAMES: [&str; 5] = ["kernel", "initramfs", "rootfs", CMDLINE, MANIFEST];
 
 /// What is written before it gets its name; the directory is locked, so that there is one at a time.
 const DRAFT: &str = ".draft.part";
+
+/// Octets that are copied at once.
+const COPIED: usize = 64 * 1024;
 
 /// Why the directory cannot be used.
 #[derive(Debug)]
@@ -175,7 +178,7 @@ impl Output {
             let twin = self.place(twin)?;
             let draft = self.directory.join(DRAFT);
             remove(&draft)?;
-            let copied = fs::copy(&path, &draft).and_then(|_| File::open(&draft)?.sync_all());
+            let copied = copy(&path, &draft);
             copied.and_then(|()| fs::rename(&draft, &twin)).map_err(at(&twin))?;
         }
         Ok(())
@@ -194,12 +197,7 @@ impl Output {
     fn write(&self, name: &str, octets: &[u8]) -> Result<(), Error> {
         let (draft, path) = (self.directory.join(DRAFT), self.directory.join(name));
         remove(&draft)?;
-        let file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC)
-            .open(&draft);
-        let written = file.and_then(|mut file| {
+        let written = create(&draft).and_then(|mut file| {
             file.write_all(octets)?;
             file.sync_all()?;
             fs::rename(&draft, &path)
@@ -244,6 +242,28 @@ impl Output {
             }
         }
         Ok(())
+    }
+}
+
+/// A file that was not there before.
+fn create(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true).custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC);
+    options.open(path)
+}
+
+/// Copies a file onto the disk. By reading and writing: the standard library tries every way that the kernel has, which
+/// is more code than a second name for a file is worth.
+fn copy(from: &Path, to: &Path) -> io::Result<()> {
+    let (mut from, mut to) = (File::open(from)?, create(to)?);
+    let mut octets = vec![0; COPIED];
+    loop {
+        match from.read(&mut octets) {
+            Ok(0) => return to.sync_all(),
+            Ok(len) => to.write_all(octets.get(..len).unwrap_or_default())?,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
     }
 }
 
