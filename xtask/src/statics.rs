@@ -94,8 +94,13 @@ impl Processor {
         match self {
             // One instruction for an address, which reaches 1 MiB: a program that outgrows it does not link. LLVM's linker
             // of Debian cannot link what refers to weak symbols so, as `std::fs::copy` does. Then, what functions have in
-            // common is made a function, and so again of what that leaves.
-            Self::Arm64 => &["-Ccode-model=tiny", "-Cllvm-args=-machine-outliner-reruns=3"],
+            // common is made a function, and so again of what that leaves. Atomic operations stand where they are used: the
+            // functions for them ask the kernel at start what the processor can do, by 2 KiB of code.
+            Self::Arm64 => &[
+                "-Ccode-model=tiny",
+                "-Cllvm-args=-machine-outliner-reruns=3",
+                "-Ctarget-feature=-outline-atomics",
+            ],
             Self::X86_64 => &[],
         }
     }
