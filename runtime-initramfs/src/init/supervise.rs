@@ -122,8 +122,9 @@ impl Supervisor {
         let child = match child {
             Ok(child) => child,
             Err(errno) => {
+                let error = io::Error::from(errno);
                 self.failed(format_args!(
-                    "no process can be started: {errno}; give the machine more memory"
+                    "no process can be started: {error}; give the machine more memory"
                 ));
                 return Ok(Ended::Failure);
             }
@@ -133,7 +134,8 @@ impl Supervisor {
             Child::Exited(_) => Ok(Ended::Failure),
             Child::Killed(signal) => {
                 self.failed(format_args!(
-                    "the boot client was ended by {signal}; SIGKILL means that memory ran out, others a fault of it"
+                    "the boot client was ended by signal {}; 9 means that memory ran out, others a fault of it",
+                    signal as i32
                 ));
                 Ok(Ended::Failure)
             }
@@ -184,8 +186,9 @@ impl Supervisor {
         match shell.start() {
             Ok(child) => Ok(wait_for(child)),
             Err(errno) => {
+                let error = io::Error::from(errno);
                 self.failed(format_args!(
-                    "the shell cannot be started: {errno}; give the machine more memory"
+                    "the shell cannot be started: {error}; give the machine more memory"
                 ));
                 Err(())
             }
@@ -202,7 +205,8 @@ impl Supervisor {
         nix::unistd::sync();
         let result: Result<Infallible, Errno> = reboot(mode);
         let Err(errno) = result;
-        self.failed(format_args!("{what}: {errno}; switch it off by hand"));
+        let error = io::Error::from(errno);
+        self.failed(format_args!("{what}: {error}; switch it off by hand"));
         loop {
             thread::sleep(Duration::from_secs(3600));
         }

@@ -67,7 +67,7 @@ mod scenarios {
         let expected = [
             "failed: link: exit code 5: first try",
             "boot: trying again in 1 s",
-            "failed: boot: exit code 1: the boot client was ended by SIGABRT",
+            "failed: boot: exit code 1: the boot client was ended by signal 6",
             "boot: trying again in 2 s",
             "boot: left behind: 0",
             "boot: a shell; leave it by exit",
