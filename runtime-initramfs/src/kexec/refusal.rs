@@ -243,7 +243,10 @@ mod tests {
             assert!(text.contains(part), "{text}");
         }
         let other = text(Call::Start, Errno::EIO, KNOWN);
-        assert!(other.starts_with("the running kernel did not start the image (reboot: "), "{other}");
+        assert!(
+            other.starts_with("the running kernel did not start the image (reboot: "),
+            "{other}"
+        );
         assert!(other.ends_with("(os error 5))"), "{other}");
     }
 
