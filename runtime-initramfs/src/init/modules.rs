@@ -102,15 +102,15 @@ fn load_all(list: &str) -> Report {
 
 /// Path and parameters of each line.
 fn entries(list: &str) -> impl Iterator<Item = (&str, &str)> {
-    let lines = list.lines().map(str::trim);
+    let lines = list.lines().map(str::trim_ascii);
     lines
         .filter(|line| !line.is_empty() && !line.starts_with('#'))
-        .map(|line| line.split_once(char::is_whitespace).unwrap_or((line, "")))
+        .map(|line| line.split_once([' ', '\t']).unwrap_or((line, "")))
 }
 
 fn load(path: &str, parameters: &str) -> Result<(), Problem> {
     let file = File::open(path).map_err(Problem::Read)?;
-    let parameters = CString::new(parameters.trim()).map_err(|e| Problem::Read(e.into()))?;
+    let parameters = CString::new(parameters.trim_ascii()).map_err(|e| Problem::Read(e.into()))?;
     finit_module(&file, &parameters, ModuleInitFlags::empty()).map_err(Problem::Load)
 }
 

@@ -53,7 +53,7 @@ pub fn join<'a>(
 ) -> Result<String, Error> {
     let mut line = String::new();
     for part in manifest.into_iter().chain(appended) {
-        let part = part.trim();
+        let part = part.trim_ascii();
         if !part.bytes().all(|octet| matches!(octet, b' '..=b'~')) {
             return Err(Error::Unprintable(part.to_owned()));
         }

@@ -45,8 +45,8 @@ impl Facts {
         let sysctl = |name: &str| read(&format!("/proc/sys/kernel/{name}"));
         Self {
             may_boot: read("/proc/self/status").as_deref().and_then(may_boot),
-            disabled: sysctl("kexec_load_disabled").map(|value| value.trim() == "1"),
-            used_up: sysctl("kexec_load_limit_reboot").map(|value| value.trim() == "0"),
+            disabled: sysctl("kexec_load_disabled").map(|value| value.trim_ascii() == "1"),
+            used_up: sysctl("kexec_load_limit_reboot").map(|value| value.trim_ascii() == "0"),
             locked_down: read("/sys/kernel/security/lockdown").as_deref().map(locked_down),
         }
     }
@@ -55,13 +55,13 @@ impl Facts {
 /// The line is `CapEff:`, white space, and hexadecimal digits.
 fn may_boot(status: &str) -> Option<bool> {
     let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"))?;
-    let capabilities = u64::from_str_radix(line.trim(), 16).ok()?;
+    let capabilities = u64::from_str_radix(line.trim_ascii(), 16).ok()?;
     Some(capabilities >> CAP_SYS_BOOT & 1 == 1)
 }
 
 /// `none [integrity] confidentiality`: the one in brackets is in force.
 fn locked_down(levels: &str) -> bool {
-    !levels.contains("[none]")
+    levels.split_ascii_whitespace().all(|level| level != "[none]")
 }
 
 /// A refusal.
