@@ -1,6 +1,7 @@
 //! The console: one line for each step, with the time that had passed.
 //!
 //! ```text
+//! phase-boot[  0.471] start: phase-boot 0.1.0 on Linux 6.1.0-56-cloud-arm64, aarch64
 //! phase-boot[  0.912] dhcp: eth0 has 10.0.0.7/24
 //! phase-boot[  3.104] failed: dhcp: exit code 5: no server answered; check the cable
 //! ```
@@ -9,15 +10,18 @@
 //! written here.
 
 use std::fmt;
-use std::io::{self, Write as _};
+use std::io;
 use std::time::Duration;
 
 use crate::clock;
 use crate::exit::Exit;
+use crate::sys::output::{self, Output};
 
 /// The parts of a boot, as they are named on the console.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
+    /// Saying which program this is.
+    Start,
     /// Reading what is wanted, and what happens between the other steps.
     Boot,
     /// Loading kernel modules.
@@ -41,6 +45,7 @@ pub enum Step {
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
+            Self::Start => "start",
             Self::Boot => "boot",
             Self::Modules => "modules",
             Self::Link => "link",
@@ -102,16 +107,18 @@ impl Console {
 
     /// Writes a line of an explanation that was asked for.
     pub fn explain(&self, text: fmt::Arguments<'_>) {
-        // When it is closed, nobody listens.
-        let _ = writeln!(io::stderr(), "{text}");
+        self.write_line(format_args!("{text}\n"));
     }
 
     fn write(&self, text: fmt::Arguments<'_>) {
         let elapsed = self.elapsed();
         let (seconds, millis) = (elapsed.as_secs(), elapsed.subsec_millis());
-        // In one piece, so that lines of the kernel do not come between.
-        let line = format!("phase-boot[{seconds:3}.{millis:03}] {text}\n");
-        let _ = io::stderr().write_all(line.as_bytes());
+        self.write_line(format_args!("phase-boot[{seconds:3}.{millis:03}] {text}\n"));
+    }
+
+    fn write_line(&self, text: fmt::Arguments<'_>) {
+        // In one piece, so that lines of the kernel do not come between. When it is closed, nobody listens.
+        let _ = output::write_all(Output::Error, text.to_string().as_bytes());
     }
 }
 
@@ -119,8 +126,7 @@ impl Console {
 /// wanted.
 #[must_use]
 pub fn print(text: &str) -> Exit {
-    let mut stdout = io::stdout().lock();
-    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+    match output::write_all(Output::Result, text.as_bytes()) {
         Ok(()) => Exit::Success,
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Success,
         Err(_) => Exit::Internal,

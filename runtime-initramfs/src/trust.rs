@@ -8,6 +8,8 @@ use phase_core::limits::{TRUST_LINE_MAX, TRUST_LINES};
 use phase_core::wire::multiaddr::Address;
 use phase_core::wire::trust::{self, Trust};
 
+use crate::escape::Quoted;
+
 /// Octets of a trust file: every line at its longest.
 const FILE_MAX: usize = TRUST_LINES * (TRUST_LINE_MAX + 2);
 
@@ -28,9 +30,10 @@ impl fmt::Display for Error {
             Self::Word(error) => write!(f, "trust: {error}"),
             Self::Unreadable(word, source) => write!(
                 f,
-                "trust {word:?}: no peer id (12D3KooW...), no release key (ed25519:...), and as a trust file: {source}"
+                "trust {}: no peer id (12D3KooW...), no release key (ed25519:...), and as a trust file: {source}",
+                Quoted(word)
             ),
-            Self::File(path, error) => write!(f, "trust {path:?}: {error}"),
+            Self::File(path, error) => write!(f, "trust {}: {error}", Quoted(path)),
         }
     }
 }

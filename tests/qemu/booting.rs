@@ -56,6 +56,8 @@ fn a_machine_boots_into_the_kernel_that_it_has_found() {
     let provider = announced(scene.host(0), "lab", &[]);
     let words = format!("{ONCE} phase.trust={}", provider.peer_id());
     let console = check_booted(scene.machine(&words).start().unwrap());
+    let first = console.lines().find(|line| line.starts_with("phase-boot[")).unwrap();
+    assert!(first.contains("start: phase-boot ") && first.ends_with(", aarch64"), "{first}");
     for step in ["modules: ", "link: ", "dhcp: ", "manifest: ", "verify: kernel: ", "kexec: "] {
         assert!(console.contains(step), "no `{step}` in\n{console}");
     }

@@ -2,8 +2,9 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
-use phase_tests::process::workspace_root;
+use phase_tests::process::{run, workspace_root};
 use phase_tests::qemu::Board;
 
 use crate::Error;
@@ -97,8 +98,13 @@ impl Processor {
         match self {
             // One instruction for an address, which reaches 1 MiB: a program that outgrows it does not link. LLVM's linker
             // of Debian cannot link what refers to weak symbols so, as `std::fs::copy` does. Then, what functions have in
-            // common is made a function, and so again of what that leaves.
-            Self::Arm64 => &["-Ccode-model=tiny", "-Cllvm-args=-machine-outliner-reruns=3"],
+            // common is made a function, and so again of what that leaves. Atomic operations stand where they are used: the
+            // functions for them ask the kernel at start what the processor can do, by 2 KiB of code.
+            Self::Arm64 => &[
+                "-Ccode-model=tiny",
+                "-Cllvm-args=-machine-outliner-reruns=3",
+                "-Ctarget-feature=-outline-atomics",
+            ],
             Self::X86_64 => &[],
         }
     }
@@ -167,12 +173,36 @@ impl Static {
         }
     }
 
+    /// Writes the target as the compiler has it, but without pointers to the frames of functions on the stack, which
+    /// nobody looks at where a panic aborts: no flag leaves them out on arm64. Takes off 7 KiB there.
+    fn without_frame_pointers(self, place: &Path) -> Result<PathBuf, Error> {
+        let target = self.processor.target();
+        let mut print = Command::new(self.toolchain.rustc());
+        print.args(["-Zunstable-options", "--print", "target-spec-json", "--target", &target]);
+        print.env("RUSTC_BOOTSTRAP", "1").current_dir(workspace_root());
+        let malformed = |e: serde_json::Error| Error::Unexpected {
+            what: format!("the compiler's specification of {target}"),
+            found: e.to_string(),
+        };
+        let mut specification: serde_json::Map<_, _> =
+            serde_json::from_str(&run(print)?).map_err(malformed)?;
+        specification.insert("frame-pointer".to_owned(), "may-omit".into());
+        let text = serde_json::Value::from(specification).to_string();
+        let directory = place.join("targets");
+        // Its name is the target's: by it the compiler finds its libraries, and cargo names the directory of what it built.
+        let path = directory.join(format!("{target}.json"));
+        let failed = |e| Error::os(format!("write into {}", directory.display()), e);
+        fs::create_dir_all(&directory).map_err(failed)?;
+        fs::write(&path, text).map_err(failed)?;
+        Ok(path)
+    }
+
     fn build(self, package: &str, kind: Kind) -> Result<PathBuf, Error> {
         let (processor, target) = (self.processor, self.processor.target());
         step(&format!("build {package} for {}", processor.name()), || {
             let place = workspace_root().join("target/static");
             let mut build = self.toolchain.build("std,panic_abort", &place);
-            build.args(["--profile", kind.profile(), "-p", package, "--bins", "--target", &target]);
+            build.args(["--profile", kind.profile(), "-p", package, "--bins", "--target"]);
             let mut flags = vec!["-Ctarget-feature=+crt-static".to_owned()];
             let name = target.to_uppercase().replace('-', "_");
             let linker = format!("CARGO_TARGET_{name}_LINKER");
@@ -190,10 +220,11 @@ impl Static {
                 }
             }
             match (kind, self.toolchain) {
-                (_, Toolchain::Rustup) => {}
+                (_, Toolchain::Rustup) => drop(build.arg(&target)),
                 // Without what tells the way to a panic, which would need the unwinder.
-                (Kind::Fast, _) => drop(build.arg("-Zbuild-std-features=")),
+                (Kind::Fast, _) => drop(build.args([&target, "-Zbuild-std-features="])),
                 (Kind::Small, _) => {
+                    build.arg(self.without_frame_pointers(&place)?).arg("-Zjson-target-spec");
                     build.arg("-Zbuild-std-features=optimize_for_size");
                     flags.push(self.folding().to_owned());
                     let small = FLAGS_OF_SMALL.iter().chain(processor.small());

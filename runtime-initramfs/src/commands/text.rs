@@ -1,36 +1,10 @@
-//! Text of strangers made safe for a terminal, and JSON.
-//!
-//! What a record may contain is restricted when it is read; records that were refused, and names on the wire, are shown
-//! too, so that nothing is printed raw.
+//! Numbers for people, and JSON; text of strangers is made safe for a terminal in both.
 
 use std::fmt::{self, Display, Write as _};
 use std::time::Duration;
 
-/// Displays text on one line: control characters, and characters that turn the direction of writing, as `\u{…}`.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Escaped<'a>(pub(super) &'a str);
-
-impl Display for Escaped<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for c in self.0.chars() {
-            if is_unsafe(c) {
-                write!(f, "{}", c.escape_unicode())?;
-            } else {
-                f.write_char(c)?;
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Control characters, line and paragraph separators, direction marks (Unicode UAX #9 §2) and the invisible characters
-/// that make two texts look alike.
-fn is_unsafe(c: char) -> bool {
-    c.is_control()
-        || matches!(c,
-            '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
-            | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
-}
+pub(super) use crate::escape::Escaped;
+use crate::escape::is_unsafe;
 
 /// A time in milliseconds, with the microseconds behind a point. Floating-point numbers would cost 15 KiB of code.
 #[derive(Clone, Copy, Debug)]
@@ -161,13 +135,6 @@ fn quote(text: &mut String, value: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_terminal_is_never_given_a_control_character() {
-        let text = "a\u{1b}[31mred\r\n\u{202e}gpj.exe";
-        assert_eq!(Escaped(text).to_string(), "a\\u{1b}[31mred\\u{d}\\u{a}\\u{202e}gpj.exe");
-        assert_eq!(Escaped("Büro \u{1f4bb}").to_string(), "Büro \u{1f4bb}");
-    }
 
     #[test]
     fn times_and_rates_are_cut_not_rounded() {

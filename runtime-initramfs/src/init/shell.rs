@@ -81,6 +81,6 @@ pub(super) fn open(path: &Path) -> io::Result<File> {
 /// The device behind the console: the last one that is active.
 fn device() -> PathBuf {
     let active = fs::read_to_string("/sys/class/tty/console/active").unwrap_or_default();
-    let name = active.split_whitespace().next_back().unwrap_or("console");
+    let name = active.split_ascii_whitespace().next_back().unwrap_or("console");
     Path::new("/dev").join(name)
 }

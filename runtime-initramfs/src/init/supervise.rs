@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::fs;
-use std::io::{self, IsTerminal as _};
+use std::io;
 use std::path::Path;
 use std::thread;
 use std::time::Duration;
@@ -10,6 +10,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::sys::reboot::{RebootMode, reboot};
 use nix::sys::signal::{SigSet, Signal};
+use nix::sys::utsname::uname;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Pid, dup2_stderr, dup2_stdin, dup2_stdout};
 
@@ -20,6 +21,7 @@ use crate::cmdline::{self, Action};
 use crate::console::{Console, Step};
 use crate::exit::Exit;
 use crate::sys;
+use crate::sys::output::Output;
 
 /// The words of the boot loader.
 const COMMAND_LINE: &str = "/proc/cmdline";
@@ -31,6 +33,7 @@ pub fn run(work: fn(&Console) -> Exit) -> ! {
     let mounts = mounts::mount_missing();
     take_console();
     let console = Console::of_first_process();
+    tell_start(console);
     for mounts::Failed { at, kind, error } in mounts {
         console.step(Step::Boot, format_args!("{at} is not mounted ({kind}): {error}"));
     }
@@ -122,8 +125,9 @@ impl Supervisor {
         let child = match child {
             Ok(child) => child,
             Err(errno) => {
+                let error = io::Error::from(errno);
                 self.failed(format_args!(
-                    "no process can be started: {errno}; give the machine more memory"
+                    "no process can be started: {error}; give the machine more memory"
                 ));
                 return Ok(Ended::Failure);
             }
@@ -133,7 +137,8 @@ impl Supervisor {
             Child::Exited(_) => Ok(Ended::Failure),
             Child::Killed(signal) => {
                 self.failed(format_args!(
-                    "the boot client was ended by {signal}; SIGKILL means that memory ran out, others a fault of it"
+                    "the boot client was ended by signal {}; 9 means that memory ran out, others a fault of it",
+                    signal as i32
                 ));
                 Ok(Ended::Failure)
             }
@@ -184,8 +189,9 @@ impl Supervisor {
         match shell.start() {
             Ok(child) => Ok(wait_for(child)),
             Err(errno) => {
+                let error = io::Error::from(errno);
                 self.failed(format_args!(
-                    "the shell cannot be started: {errno}; give the machine more memory"
+                    "the shell cannot be started: {error}; give the machine more memory"
                 ));
                 Err(())
             }
@@ -202,16 +208,26 @@ impl Supervisor {
         nix::unistd::sync();
         let result: Result<Infallible, Errno> = reboot(mode);
         let Err(errno) = result;
-        self.failed(format_args!("{what}: {errno}; switch it off by hand"));
+        let error = io::Error::from(errno);
+        self.failed(format_args!("{what}: {error}; switch it off by hand"));
         loop {
             thread::sleep(Duration::from_secs(3600));
         }
     }
 }
 
+/// Says which program this is, on which kernel; its time is how long the kernel took until this process.
+fn tell_start(console: Console) {
+    // Fails for no buffer that exists.
+    let Ok(kernel) = uname() else { return };
+    let (name, release) = (kernel.sysname().display(), kernel.release().display());
+    let (version, machine) = (env!("CARGO_PKG_VERSION"), kernel.machine().display());
+    console.step(Step::Start, format_args!("phase-boot {version} on {name} {release}, {machine}"));
+}
+
 /// Standard input and output are the console, also where the kernel found none before /dev was mounted.
 fn take_console() {
-    if io::stderr().is_terminal() {
+    if Output::Error.is_terminal() {
         return;
     }
     if let Ok(console) = shell::open(Path::new("/dev/console")) {

@@ -8,6 +8,8 @@
 
 use std::fmt;
 
+use crate::escape::Quoted;
+
 /// `COMMAND_LINE_SIZE` of arm64 and x86 is 2,048 with the end mark; the kernel cuts off what is longer.
 pub const COMMAND_LINE_MAX: usize = 2047;
 
@@ -31,7 +33,8 @@ impl fmt::Display for Error {
             Self::Unprintable(part) => {
                 write!(
                     f,
-                    "the second kernel's command line has other characters than printable ASCII: {part:?}"
+                    "the second kernel's command line has other characters than printable ASCII: {}",
+                    Quoted(part)
                 )
             }
         }
@@ -50,7 +53,7 @@ pub fn join<'a>(
 ) -> Result<String, Error> {
     let mut line = String::new();
     for part in manifest.into_iter().chain(appended) {
-        let part = part.trim();
+        let part = part.trim_ascii();
         if !part.bytes().all(|octet| matches!(octet, b' '..=b'~')) {
             return Err(Error::Unprintable(part.to_owned()));
         }

@@ -89,7 +89,7 @@ impl Loaded {
         nix::unistd::sync();
         let stopped = devices::stop_network();
         let Err(errno) = reboot(RebootMode::RB_KEXEC);
-        devices::start(&stopped);
+        devices::start(stopped);
         Error::Refused(Refusal::on_this_machine(Call::Start, errno))
     }
 }

@@ -6,6 +6,7 @@ use phase_core::wire::record::{Arch, Channel};
 
 use super::{Command, Options};
 use crate::cmdline::{self, Problem};
+use crate::escape::Quoted;
 use crate::fetch::image::Selection;
 
 /// A flag.
@@ -61,7 +62,8 @@ pub(super) const FLAGS: &[Flag] = &[
         set: |options, value| {
             let names = "kernel, initramfs, rootfs, dtbs, all";
             let selection = Selection::parse(value);
-            let one = selection.ok_or_else(|| format!("{value:?} is not one of {names}"))?;
+            let one =
+                selection.ok_or_else(|| format!("{} is not one of {names}", Quoted(value)))?;
             options.selection.push(one);
             Ok(())
         },
@@ -320,19 +322,19 @@ fn parsed<T, E>(
     kind: &str,
     parse: impl FnOnce(&str) -> Result<T, E>,
 ) -> Result<T, String> {
-    parse(value).map_err(|_| format!("{value:?} is not {kind}"))
+    parse(value).map_err(|_| format!("{} is not {kind}", Quoted(value)))
 }
 
 fn quoted(value: &str, error: &dyn Display) -> String {
-    format!("{value:?}: {error}")
+    format!("{}: {error}", Quoted(value))
 }
 
 /// What is wrong with a value, in the words of the kernel command line.
 fn tell(value: &str, problem: Problem) -> String {
     match problem {
         Problem::Empty => "needs a value".to_owned(),
-        Problem::NotA(kind) => format!("{value:?} is not a {kind}"),
-        Problem::Unknown => format!("{value:?} is not known"),
+        Problem::NotA(kind) => format!("{} is not a {kind}", Quoted(value)),
+        Problem::Unknown => format!("{} is not known", Quoted(value)),
         Problem::TooMany => "is given too often".to_owned(),
     }
 }

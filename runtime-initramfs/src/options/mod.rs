@@ -6,6 +6,7 @@
 mod flags;
 mod help;
 mod starting;
+mod words;
 
 use std::ffi::OsString;
 use std::fmt;
@@ -17,10 +18,12 @@ use phase_core::wire::multiaddr::Address;
 use phase_core::wire::record::{Arch, Channel};
 use phase_core::wire::url::Url;
 
-use self::flags::{FLAGS, Flag};
+use self::flags::FLAGS;
 pub use self::help::help;
 pub use self::starting::Starting;
+use self::words::{Word, Words};
 use crate::cmdline::{self, Action, OnFailure};
+use crate::escape::{Escaped, Quoted};
 use crate::fetch::image::Selection;
 
 /// The channel that most machines boot from.
@@ -143,12 +146,14 @@ pub enum Error {
     NoCommand,
     /// There is no such command.
     UnknownCommand(String),
-    /// The command takes no such flag.
-    UnknownFlag(Command, String),
+    /// The command, or without one the program, takes no such flag.
+    UnknownFlag(Option<Command>, String),
     /// Flag and what is wrong with its value.
     Value(&'static str, String),
-    /// What lexopt says: a value that is missing or not wanted.
-    Syntax(String),
+    /// An argument that is not text.
+    NotText(OsString),
+    /// A manifest whose URL cannot be one; says why.
+    Manifest(String),
     /// An argument that is not wanted.
     Unexpected(Command, String),
     /// Two flags that contradict each other.
@@ -164,16 +169,23 @@ impl fmt::Display for Error {
         match self {
             Self::NoCommand => f.write_str("no command; --help lists them"),
             Self::UnknownCommand(name) => {
-                write!(f, "there is no command {name:?}; --help lists them")
+                write!(f, "there is no command {}; --help lists them", Quoted(name))
             }
-            Self::UnknownFlag(command, flag) => {
-                let command = command.name();
+            Self::UnknownFlag(Some(command), flag) => {
+                let (command, flag) = (command.name(), Escaped(flag));
                 write!(f, "{command} has no flag {flag}; phase-boot {command} --help lists them")
             }
+            Self::UnknownFlag(None, flag) => {
+                write!(f, "a command comes before {}; --help lists them", Escaped(flag))
+            }
             Self::Value(flag, problem) => write!(f, "--{flag}: {problem}"),
-            Self::Syntax(problem) => f.write_str(problem),
+            Self::NotText(argument) => {
+                let argument = argument.to_string_lossy();
+                write!(f, "the argument {} is not text in UTF-8", Quoted(&argument))
+            }
+            Self::Manifest(problem) => f.write_str(problem),
             Self::Unexpected(command, argument) => {
-                write!(f, "{} does not take the argument {argument:?}", command.name())
+                write!(f, "{} does not take the argument {}", command.name(), Quoted(argument))
             }
             Self::Conflict(one, other) => {
                 write!(f, "--{one} and --{other} exclude each other; leave one out")
@@ -190,12 +202,6 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
-
-impl From<lexopt::Error> for Error {
-    fn from(error: lexopt::Error) -> Self {
-        Self::Syntax(error.to_string())
-    }
-}
 
 impl Default for Options {
     #[expect(clippy::unwrap_used, reason = "a test parses the same constants")]
@@ -266,41 +272,38 @@ impl Options {
     /// # Errors
     /// [`Error`], which names the flag.
     pub fn of_arguments(arguments: impl IntoIterator<Item = OsString>) -> Result<Request, Error> {
-        let mut parser = lexopt::Parser::from_iter(arguments);
-        let called = parser.bin_name().unwrap_or_default();
+        let mut arguments = arguments.into_iter();
+        let called = arguments.next().and_then(|name| name.into_string().ok()).unwrap_or_default();
         let called = called.rsplit('/').next().unwrap_or_default();
         // The program's own name is no command.
         let by_name = called.strip_prefix("phase-").and_then(Command::of_name);
         let mut command = by_name.filter(|command| *command != Command::Boot);
-        let mut options = Self::default();
-        while let Some(argument) = parser.next()? {
-            let flag = match argument {
-                lexopt::Arg::Short('h') => "help".to_owned(),
-                lexopt::Arg::Short('V') => "version".to_owned(),
-                lexopt::Arg::Long(name) => name.to_owned(),
-                lexopt::Arg::Short(letter) => return Err(unknown(command, format!("-{letter}"))),
-                lexopt::Arg::Value(value) => {
-                    let value = value.to_string_lossy().into_owned();
-                    match command {
-                        None => {
-                            let named = Command::of_name(&value);
-                            command = Some(named.ok_or(Error::UnknownCommand(value))?);
-                        }
-                        Some(command) => options.take_argument(command, value)?,
-                    }
-                    continue;
+        let mut words = Words::new(arguments.collect());
+        let mut options = Box::<Self>::default();
+        while let Some(word) = words.next()? {
+            match (word, command) {
+                (Word::Flag(name, None), _) if name == "help" => {
+                    return Ok(Request::Print(help(command)));
                 }
-            };
-            match (flag.as_str(), command) {
-                ("help", _) => return Ok(Request::Print(help(command))),
-                ("version", _) => return Ok(Request::Print(help::version())),
-                (_, None) => return Err(unknown(None, format!("--{flag}"))),
-                (name, Some(command)) => options.take(command, name, &mut parser)?,
+                (Word::Flag(name, None), _) if name == "version" => {
+                    return Ok(Request::Print(help::version()));
+                }
+                (Word::Flag(name, _), None) => {
+                    return Err(Error::UnknownFlag(None, format!("--{name}")));
+                }
+                (Word::Flag(name, value), Some(command)) => {
+                    options.take(command, &name, value, &mut words)?;
+                }
+                (Word::Argument(name), None) => {
+                    let named = Command::of_name(&name);
+                    command = Some(named.ok_or(Error::UnknownCommand(name))?);
+                }
+                (Word::Argument(value), Some(command)) => options.take_argument(command, value)?,
             }
         }
         let command = command.ok_or(Error::NoCommand)?;
         options.check(command)?;
-        Ok(Request::Run(command, Box::new(options)))
+        Ok(Request::Run(command, options))
     }
 
     /// Whether the flags fit together.
@@ -331,10 +334,11 @@ impl Options {
                 Ok(url) => self.manifest = Some(url),
                 Err(error) => {
                     let problem = format!(
-                        "{value:?}: {} {error}; expected http://HOST[:PORT]/CHANNEL/ARCH/manifest.json",
+                        "{}: {} {error}; expected http://HOST[:PORT]/CHANNEL/ARCH/manifest.json",
+                        Quoted(&value),
                         error.code()
                     );
-                    return Err(Error::Syntax(problem));
+                    return Err(Error::Manifest(problem));
                 }
             },
             Command::Verify if self.document.is_none() => self.document = Some(value),
@@ -352,33 +356,27 @@ impl Options {
         Ok(())
     }
 
-    /// Takes one flag with its value.
+    /// Takes one flag, with the value behind its equals sign or else the next of `words`.
     fn take(
         &mut self,
         command: Command,
         name: &str,
-        parser: &mut lexopt::Parser,
+        value: Option<String>,
+        words: &mut Words,
     ) -> Result<(), Error> {
         let flag = FLAGS.iter().find(|flag| flag.name == name && flag.of.contains(&command));
         let Some(flag) = flag else {
-            return Err(unknown(Some(command), format!("--{name}")));
+            return Err(Error::UnknownFlag(Some(command), format!("--{name}")));
         };
-        let Flag { name, value, set, .. } = flag;
-        let value = match value {
-            None => String::new(),
-            Some(_) => {
-                let value = parser.value()?.into_string();
-                value.map_err(|_| Error::Value(name, "is not text".to_owned()))?
-            }
+        let value = match (flag.value, value) {
+            (None, None) => Ok(String::new()),
+            (None, Some(_)) => Err("takes no value".to_owned()),
+            (Some(_), Some(value)) => Ok(value),
+            (Some(kind), None) => words.value()?.ok_or_else(|| format!("needs a value: {kind}")),
         };
-        set(self, &value).map_err(|problem| Error::Value(name, problem))
-    }
-}
-
-fn unknown(command: Option<Command>, flag: String) -> Error {
-    match command {
-        Some(command) => Error::UnknownFlag(command, flag),
-        None => Error::UnknownCommand(flag),
+        value
+            .and_then(|value| (flag.set)(self, &value))
+            .map_err(|problem| Error::Value(flag.name, problem))
     }
 }
 
@@ -455,8 +453,15 @@ mod tests {
         for (line, text) in cases {
             assert_eq!(complaint(line), text, "{line}");
         }
-        assert!(complaint("phase-boot discover --trust").contains("--trust"));
-        assert!(complaint("phase-boot discover --json=yes").contains("--json"));
+        assert_eq!(
+            complaint("phase-boot discover --trust"),
+            "--trust: needs a value: FILE|PEER_ID|KEYID"
+        );
+        assert_eq!(complaint("phase-boot discover --json=yes"), "--json: takes no value");
+        assert_eq!(
+            complaint("phase-boot --json discover"),
+            "a command comes before --json; --help lists them"
+        );
         let bad = complaint("phase-boot discover --bootstrap 10.0.0.1:4001");
         assert!(bad.starts_with("--bootstrap: \"10.0.0.1:4001\""), "{bad}");
     }

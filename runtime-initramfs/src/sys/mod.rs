@@ -5,6 +5,7 @@
 pub mod interface;
 pub mod kexec;
 pub mod netlink;
+pub mod output;
 pub mod packet;
 pub mod process;
 pub mod random;

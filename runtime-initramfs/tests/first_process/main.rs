@@ -64,10 +64,14 @@ mod scenarios {
 
     fn work_that_fails_or_dies_begins_again_until_it_succeeds() {
         let (said, status) = first_process("quiet", "exit 0\n");
+        let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
+        let start =
+            format!("start: phase-boot {} on Linux {}, ", env!("CARGO_PKG_VERSION"), kernel.trim());
         let expected = [
+            start.as_str(),
             "failed: link: exit code 5: first try",
             "boot: trying again in 1 s",
-            "failed: boot: exit code 1: the boot client was ended by SIGABRT",
+            "failed: boot: exit code 1: the boot client was ended by signal 6",
             "boot: trying again in 2 s",
             "boot: left behind: 0",
             "boot: a shell; leave it by exit",

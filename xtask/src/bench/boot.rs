@@ -60,6 +60,7 @@ const WHOLE: Kind = Kind { name: "boot, mDNS", words: "phase.mode=lan", done: "k
 /// What one boot showed: times since the kernel's start.
 #[derive(Clone, Copy, Debug, Default)]
 struct Boot {
+    init: Option<Duration>,
     modules: Option<Duration>,
     lease: Option<Duration>,
     done: Option<Duration>,
@@ -117,14 +118,16 @@ fn times(board: Board, rows: Vec<Vec<String>>) -> Table {
         explanation: format!(
             "Virtual {} machines (QEMU, emulated by TCG, one processor, 512 MiB) with Debian's cloud kernel, one after \
              another on one switch with a DHCP server and a provider. Times are those of the machine's own console, in \
-             milliseconds since its kernel started: the modules are loaded, the lease is there, the candidate is verified \
-             (discover) or the second kernel is loaded (boot). Discovery by mDNS does not wait for the lease.",
+             milliseconds since its kernel started: the boot client starts (init), the modules are loaded, the lease is \
+             there, the candidate is verified (discover) or the second kernel is loaded (boot). Discovery by mDNS does not \
+             wait for the lease.",
             board.name()
         ),
         columns: vec![
             "what",
             "boots",
             "succeeded",
+            "init p50",
             "modules p50",
             "lease p50",
             "done p50",
@@ -184,6 +187,7 @@ impl Bench<'_> {
             kind.name.to_owned(),
             count.to_string(),
             succeeded.to_string(),
+            p50(|boot| boot.init),
             p50(|boot| boot.modules),
             p50(|boot| boot.lease),
             p50(|boot| boot.done),
@@ -229,7 +233,9 @@ fn watch(mut machine: Vm, kind: Kind) -> Boot {
     let mut boot = Boot::default();
     while let Ok(line) = machine.next_line() {
         let Some((at, text)) = timed(&line) else { continue };
-        if text.starts_with("modules: ") {
+        if text.starts_with("start: ") {
+            boot.init = Some(at);
+        } else if text.starts_with("modules: ") {
             boot.modules = Some(at);
         } else if text.starts_with("dhcp: ") && text.contains(" has ") {
             boot.lease = Some(at);
