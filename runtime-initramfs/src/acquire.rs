@@ -2,11 +2,9 @@
 //! fallbacks, until one of them gives all that is wanted.
 //! Not here: what is acceptable and in which order (`phase_core::select`), what becomes of the image.
 
-use std::array;
+use std::task::Poll;
 use std::time::Duration;
 
-use embassy_futures::join::join_array;
-use embassy_time::with_timeout;
 use phase_core::client::CandidateId;
 use phase_core::select::{ClockFloor, TrustClass};
 use phase_core::time::UnixTime;
@@ -16,10 +14,11 @@ use phase_core::wire::url::Url;
 use crate::clock::{self, EPOCH, unix_time};
 use crate::console::{Console, Step};
 use crate::discovery::Discovery;
+use crate::executor;
 use crate::fetch::image::{Image, Item};
-use crate::fetch::source::{self, Reach};
+use crate::fetch::source::{self, RESOLVE_MAX, Reach};
 use crate::fetch::{Error, Failures, Fetch, Provider};
-use crate::network::Network;
+use crate::network::{Network, Stream};
 
 /// How long further providers are collected once one is found: one with a later version goes first.
 const COLLECT: Duration = Duration::from_millis(100);
@@ -28,7 +27,7 @@ const COLLECT: Duration = Duration::from_millis(100);
 const OTHERS: Duration = Duration::from_secs(3);
 
 /// How long one provider's connection is waited for when several are compared.
-const COMPARE: embassy_time::Duration = embassy_time::Duration::from_millis(500);
+const COMPARE: Duration = Duration::from_millis(500);
 
 /// Providers that are compared.
 const COMPARED: usize = 4;
@@ -55,7 +54,7 @@ pub enum Outcome {
 /// Tries providers until one gives everything.
 #[derive(Debug)]
 pub struct Acquire<'a, 'f> {
-    fetch: &'a mut Fetch<'f, Network>,
+    fetch: &'a mut Fetch<'f>,
     network: &'a Network,
     console: Console,
     failures: Failures,
@@ -74,7 +73,7 @@ pub fn earliest_now(trust: &Trust) -> UnixTime {
 impl<'a, 'f> Acquire<'a, 'f> {
     /// Begins with nobody tried.
     #[must_use]
-    pub fn new(fetch: &'a mut Fetch<'f, Network>, network: &'a Network, console: Console) -> Self {
+    pub fn new(fetch: &'a mut Fetch<'f>, network: &'a Network, console: Console) -> Self {
         Self {
             fetch,
             network,
@@ -86,15 +85,15 @@ impl<'a, 'f> Acquire<'a, 'f> {
     }
 
     /// Tries these manifests, in their order.
-    pub async fn from_urls(mut self, urls: &[Url], choice: Choice<'_>) -> Outcome {
-        match self.try_urls(urls, choice).await {
+    pub fn from_urls(mut self, urls: &[Url], choice: Choice<'_>) -> Outcome {
+        match self.try_urls(urls, choice) {
             Some(outcome) => outcome,
             None => self.end(),
         }
     }
 
     /// Tries what a discovery found, after its [`Discovery::run`], then `fallbacks`.
-    pub async fn from_discovery(
+    pub fn from_discovery(
         mut self,
         discovery: &mut Discovery,
         fallbacks: &[Url],
@@ -102,18 +101,18 @@ impl<'a, 'f> Acquire<'a, 'f> {
     ) -> Outcome {
         if discovery.client().best().is_some() {
             if !self.fetch.request().has_only_signer() {
-                discovery.collect(COLLECT).await;
+                discovery.collect(COLLECT);
             }
-            if let Some(outcome) = self.try_found(discovery, choice).await {
+            if let Some(outcome) = self.try_found(discovery, choice) {
                 return outcome;
             }
             // Others may answer more slowly.
-            discovery.collect(OTHERS).await;
-            if let Some(outcome) = self.try_found(discovery, choice).await {
+            discovery.collect(OTHERS);
+            if let Some(outcome) = self.try_found(discovery, choice) {
                 return outcome;
             }
         }
-        if let Some(outcome) = self.try_urls(fallbacks, choice).await {
+        if let Some(outcome) = self.try_urls(fallbacks, choice) {
             return outcome;
         }
         self.end()
@@ -126,11 +125,11 @@ impl<'a, 'f> Acquire<'a, 'f> {
         self.failures.into_worst().map_or(Outcome::Nobody, Outcome::Failed)
     }
 
-    async fn try_urls(&mut self, urls: &[Url], choice: Choice<'_>) -> Option<Outcome> {
+    fn try_urls(&mut self, urls: &[Url], choice: Choice<'_>) -> Option<Outcome> {
         for url in urls {
             self.tell_latest();
             self.console.step(Step::Manifest, format_args!("trying {url}"));
-            if let Some(outcome) = self.attempt(Provider::asked(url.clone()), choice).await {
+            if let Some(outcome) = self.attempt(Provider::asked(url.clone()), choice) {
                 return Some(outcome);
             }
         }
@@ -138,18 +137,14 @@ impl<'a, 'f> Acquire<'a, 'f> {
     }
 
     /// Tries every accepted candidate that was not tried before.
-    async fn try_found(
-        &mut self,
-        discovery: &mut Discovery,
-        choice: Choice<'_>,
-    ) -> Option<Outcome> {
-        self.compare(discovery).await;
+    fn try_found(&mut self, discovery: &mut Discovery, choice: Choice<'_>) -> Option<Outcome> {
+        self.compare(discovery);
         for (id, provider) in accepted(discovery) {
             if self.tried.contains(&id) {
                 continue;
             }
             self.tried.push(id);
-            if let Some(outcome) = self.attempt(provider, choice).await {
+            if let Some(outcome) = self.attempt(provider, choice) {
                 return Some(outcome);
             }
         }
@@ -157,10 +152,10 @@ impl<'a, 'f> Acquire<'a, 'f> {
     }
 
     /// Tries one provider; `Some` when that is the end of it, well or not.
-    async fn attempt(&mut self, provider: Provider, choice: Choice<'_>) -> Option<Outcome> {
+    fn attempt(&mut self, provider: Provider, choice: Choice<'_>) -> Option<Outcome> {
         self.tell_latest();
-        let error = match self.fetch.image(&provider).await {
-            Ok(image) => match self.fetch.artifacts(&provider, &choice(&image)).await {
+        let error = match self.fetch.image(&provider) {
+            Ok(image) => match self.fetch.artifacts(&provider, &choice(&image)) {
                 Ok(()) => {
                     let (image, provider) = (Box::new(image), Box::new(provider));
                     return Some(Outcome::Got { image, provider });
@@ -186,27 +181,35 @@ impl<'a, 'f> Acquire<'a, 'f> {
     }
 
     /// Measures the way to each candidate where there are several, so that the near ones rank higher.
-    async fn compare(&self, discovery: &mut Discovery) {
+    fn compare(&self, discovery: &mut Discovery) {
         let candidates = accepted(discovery);
         if candidates.len() < 2 {
             return;
         }
-        let network = self.network;
-        let trips: [_; COMPARED] = array::from_fn(|index| {
-            let candidate = candidates.get(index);
-            async move {
-                let (id, provider) = candidate?;
-                let origins =
-                    source::origins(network, &provider.url, &provider.reach).await.ok()?;
-                let address = origins.first()?.address;
-                let begun = clock::now();
-                with_timeout(COMPARE, network.connect(address)).await.ok()?.ok()?;
-                Some((*id, clock::now().since(begun)))
-            }
-        });
-        for (id, trip) in join_array(trips).await.into_iter().flatten() {
-            discovery.client_mut().set_rtt(id, trip);
+        let resolved_by = clock::now() + RESOLVE_MAX;
+        let mut origins = Vec::new();
+        for (id, Provider { url, reach, .. }) in candidates.into_iter().take(COMPARED) {
+            let servers = source::origins(self.network, &url, &reach, resolved_by);
+            let first = servers.unwrap_or_default().into_iter().next();
+            origins.extend(first.map(|origin| (id, origin.address)));
         }
+        // All at one time, so that they take no longer than one.
+        let begun = clock::now();
+        let begin = |(id, address)| Some((id, self.network.connect(address).ok()?));
+        let mut connecting: Vec<(CandidateId, Stream)> =
+            origins.into_iter().filter_map(begin).collect();
+        let _: Option<()> = executor::wait_until(begun + COMPARE, |cx| {
+            connecting.retain_mut(|(id, stream)| match stream.poll_connected(cx) {
+                Poll::Pending => true,
+                Poll::Ready(connected) => {
+                    if connected.is_ok() {
+                        discovery.client_mut().set_rtt(*id, clock::now().since(begun));
+                    }
+                    false
+                }
+            });
+            if connecting.is_empty() { Poll::Ready(()) } else { Poll::Pending }
+        });
     }
 }
 

@@ -6,7 +6,6 @@
 
 use std::fs;
 use std::path::Path;
-use std::pin::pin;
 
 use super::fetch::{obtain, request, single_key, trusting, which};
 use super::kexec::{lacks_tree, start, tree, trees};
@@ -43,8 +42,8 @@ pub fn run(options: &Options, console: Console) -> Exit {
         Err(exit) => return exit,
     };
     let mut ready = None;
-    let work = bring(&options, search, &network, console, &mut ready);
-    let exit = networked::run(&options, &network, console, pin!(work));
+    let work = || bring(&options, search, &network, console, &mut ready);
+    let exit = networked::run(&options, &network, console, work);
     match ready {
         Some(image) if exit == Exit::Success => start(image, options.starting.load_only, console),
         Some(_) | None => exit,
@@ -82,7 +81,7 @@ fn act(console: &Console) -> Exit {
 }
 
 /// Brings the image into memory; `ready` gets it.
-async fn bring(
+fn bring(
     options: &Options,
     search: Search,
     network: &Network,
@@ -93,8 +92,7 @@ async fn bring(
     let request = request(&search);
     let mut fetch = Fetch::new(network, &request, console, Shelf::in_memory());
     let choice: Choice<'_> = &|image| wanted(image, options);
-    let image = match Box::pin(obtain(options, search, network, &mut fetch, choice, console)).await
-    {
+    let image = match obtain(options, search, network, &mut fetch, choice, console) {
         Ok((image, _)) => image,
         Err(exit) => return exit,
     };

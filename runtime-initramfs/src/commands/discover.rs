@@ -1,7 +1,6 @@
 //! `phase-boot discover`: finds providers on the LAN and in the DHT, and prints where their manifests are.
 
 use std::fmt;
-use std::pin::pin;
 
 use phase_core::client::Carriers;
 use phase_core::machine::Family;
@@ -26,8 +25,8 @@ pub fn run(options: &Options, console: Console) -> Exit {
         Ok(both) => both,
         Err(exit) => return exit,
     };
-    let work = discover(options, search, network.clone(), console);
-    networked::run(options, &network, console, pin!(work))
+    let work = || discover(options, search, network.clone(), console);
+    networked::run(options, &network, console, work)
 }
 
 /// Reads the trust files and opens the network.
@@ -73,10 +72,10 @@ pub(super) fn open_network(options: &Options, console: Console) -> Result<Networ
     })
 }
 
-async fn discover(options: &Options, search: Search, network: Network, console: Console) -> Exit {
+fn discover(options: &Options, search: Search, network: Network, console: Console) -> Exit {
     let mode = search.trust.mode();
-    let mut discovery = Discovery::begin(search, network, console).await;
-    discovery.run(options.timeout).await;
+    let mut discovery = Discovery::begin(search, network, console);
+    discovery.run(options.timeout);
     let report = |candidate| Report {
         candidate,
         channel: &options.channel,

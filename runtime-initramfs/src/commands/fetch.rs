@@ -2,10 +2,8 @@
 
 use std::fmt;
 use std::path::Path;
-use std::pin::pin;
 use std::time::Duration;
 
-use embassy_time::with_timeout;
 use phase_core::wire::record::{Arch, Channel, Version};
 use phase_core::wire::url::Url;
 
@@ -13,6 +11,7 @@ use super::discover::{no_network, nobody, prepare};
 use super::networked;
 use super::text::Object;
 use crate::acquire::{Acquire, Choice, Outcome, earliest_now};
+use crate::clock;
 use crate::console::{Console, Step, print};
 use crate::discovery::{Discovery, Search};
 use crate::exit::Exit;
@@ -42,8 +41,8 @@ pub fn run(options: &Options, console: Console) -> Exit {
         Ok(both) => both,
         Err(exit) => return exit,
     };
-    let work = fetch(&options, search, &network, output, console);
-    networked::run(&options, &network, console, pin!(work))
+    let work = || fetch(&options, search, &network, output, console);
+    networked::run(&options, &network, console, work)
 }
 
 /// Opens the network for a command that needs somebody to trust.
@@ -101,19 +100,20 @@ fn of_url(url: &Url) -> Option<(Channel, Arch)> {
 }
 
 /// Waits until there is an address that leads beyond its link, as long as was said.
-pub(super) async fn configured(
+pub(super) fn configured(
     options: &Options,
     network: &Network,
     console: Console,
 ) -> Result<(), Exit> {
-    let limit = options.timeout.unwrap_or(NETWORK_TIME);
-    let ticks = u64::try_from(limit.as_micros()).unwrap_or(u64::MAX);
-    let waiting =
-        with_timeout(embassy_time::Duration::from_micros(ticks), network.wait_configured());
-    waiting.await.map_err(|_| no_network(options, network, console))
+    let deadline = clock::now() + options.timeout.unwrap_or(NETWORK_TIME);
+    if network.wait_configured(deadline) {
+        Ok(())
+    } else {
+        Err(no_network(options, network, console))
+    }
 }
 
-async fn fetch(
+fn fetch(
     options: &Options,
     search: Search,
     network: &Network,
@@ -129,11 +129,10 @@ async fn fetch(
     };
     let mut fetch = Fetch::new(network, &request, console, Shelf::in_directory(output));
     let choice: Choice<'_> = &|image| image.wanted(selection);
-    let (image, provider) =
-        match Box::pin(obtain(options, search, network, &mut fetch, choice, console)).await {
-            Ok(both) => both,
-            Err(exit) => return exit,
-        };
+    let (image, provider) = match obtain(options, search, network, &mut fetch, choice, console) {
+        Ok(both) => both,
+        Err(exit) => return exit,
+    };
     let items = image.wanted(selection);
     if let Err(error) = fetch.shelf().commit(&image, &items) {
         return failed(&error, console);
@@ -142,11 +141,11 @@ async fn fetch(
 }
 
 /// Gets an image onto the shelf, from the manifest that was named or from whoever is found; who gave it.
-pub(super) async fn obtain(
+pub(super) fn obtain(
     options: &Options,
     search: Search,
     network: &Network,
-    fetch: &mut Fetch<'_, Network>,
+    fetch: &mut Fetch<'_>,
     choice: Choice<'_>,
     console: Console,
 ) -> Result<(Box<Image>, Box<Provider>), Exit> {
@@ -154,12 +153,12 @@ pub(super) async fn obtain(
     fallbacks.extend(options.fallbacks.iter().cloned());
     let acquire = Acquire::new(fetch, network, console);
     let outcome = if let Some(url) = &options.manifest {
-        configured(options, network, console).await?;
-        acquire.from_urls(std::slice::from_ref(url), choice).await
+        configured(options, network, console)?;
+        acquire.from_urls(std::slice::from_ref(url), choice)
     } else {
-        let mut discovery = Discovery::begin(search, network.clone(), console).await;
-        discovery.run(options.timeout).await;
-        match acquire.from_discovery(&mut discovery, &fallbacks, choice).await {
+        let mut discovery = Discovery::begin(search, network.clone(), console);
+        discovery.run(options.timeout);
+        match acquire.from_discovery(&mut discovery, &fallbacks, choice) {
             Outcome::Nobody => return Err(nobody(options, &discovery, console)),
             outcome @ (Outcome::Got { .. } | Outcome::Failed(_)) => outcome,
         }

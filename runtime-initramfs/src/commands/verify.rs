@@ -4,7 +4,6 @@ use std::fmt;
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::Path;
-use std::pin::pin;
 
 use phase_core::limits::MANIFEST_MAX;
 use phase_core::wire::manifest::{self, Policy};
@@ -73,11 +72,11 @@ fn document(
         .map_err(|error| usage(format_args!("{}: {} {error}", Escaped(source), error.code())))?;
     let network = open_network(options, console)?;
     let mut fetched = Vec::new();
-    let work = async {
-        if let Err(exit) = configured(options, &network, console).await {
+    let work = || {
+        if let Err(exit) = configured(options, &network, console) {
             return exit;
         }
-        match fetch::document(&network, &url, &Reach::Asked).await {
+        match fetch::document(&network, &url, &Reach::Asked) {
             Ok(document) => {
                 fetched = document;
                 Exit::Success
@@ -85,7 +84,7 @@ fn document(
             Err(error) => failed(&error, console),
         }
     };
-    let exit = networked::run(options, &network, console, pin!(work));
+    let exit = networked::run(options, &network, console, work);
     if exit == Exit::Success { Ok((fetched, Some(url))) } else { Err(exit) }
 }
 

@@ -36,7 +36,7 @@ pub use self::error::{Error, Failures};
 use self::image::{Image, Item};
 use self::part::Part;
 use self::shelf::Shelf;
-use self::source::Reach;
+use self::source::{RESOLVE_MAX, Reach};
 use crate::clock;
 use crate::console::{Console, Step};
 use crate::http::{From, Origin};
@@ -115,8 +115,8 @@ struct Lie {
 
 /// Brings one image together, from one provider after the other.
 #[derive(Debug)]
-pub struct Fetch<'a, D> {
-    dial: &'a D,
+pub struct Fetch<'a> {
+    dial: &'a dyn Dial,
     request: &'a Request,
     console: Console,
     shelf: Shelf,
@@ -127,13 +127,13 @@ pub struct Fetch<'a, D> {
 ///
 /// # Errors
 /// `Source`, `Http`.
-pub async fn document(dial: &impl Dial, url: &Url, reach: &Reach) -> Result<Vec<u8>, Error> {
-    let origins = source::origins(dial, url, reach).await;
+pub fn document(dial: &dyn Dial, url: &Url, reach: &Reach) -> Result<Vec<u8>, Error> {
+    let origins = source::origins(dial, url, reach, clock::now() + RESOLVE_MAX);
     let origins = origins.map_err(|source| Error::Source { url: Box::new(url.clone()), source })?;
     let mut last = Error::Source { url: Box::new(url.clone()), source: source::Error::NoAddress };
     for origin in origins {
-        let document = match origin.get(dial, url.path(), From::default()).await {
-            Ok(response) => response.read_all(MANIFEST_MAX).await,
+        let document = match origin.get(dial, url.path(), From::default()) {
+            Ok(response) => response.read_all(MANIFEST_MAX),
             Err(error) => Err(error),
         };
         match document {
@@ -144,10 +144,15 @@ pub async fn document(dial: &impl Dial, url: &Url, reach: &Reach) -> Result<Vec<
     Err(last)
 }
 
-impl<'a, D: Dial> Fetch<'a, D> {
+impl<'a> Fetch<'a> {
     /// Begins with nothing but what the shelf has.
     #[must_use]
-    pub const fn new(dial: &'a D, request: &'a Request, console: Console, shelf: Shelf) -> Self {
+    pub const fn new(
+        dial: &'a dyn Dial,
+        request: &'a Request,
+        console: Console,
+        shelf: Shelf,
+    ) -> Self {
         Self { dial, request, console, shelf, lies: Vec::new() }
     }
 
@@ -155,9 +160,9 @@ impl<'a, D: Dial> Fetch<'a, D> {
     ///
     /// # Errors
     /// `Source`, `Http`, `Manifest`.
-    pub async fn image(&self, provider: &Provider) -> Result<Image, Error> {
+    pub fn image(&self, provider: &Provider) -> Result<Image, Error> {
         let url = &provider.url;
-        let document = document(self.dial, url, &provider.reach).await?;
+        let document = document(self.dial, url, &provider.reach)?;
         let image = Image::verify(document, Some(url), &self.request.policy(provider))
             .map_err(|source| Error::Manifest { url: Box::new(url.clone()), source })?;
         self.console.step(Step::Manifest, format_args!("{image}, from {url}"));
@@ -168,7 +173,7 @@ impl<'a, D: Dial> Fetch<'a, D> {
     ///
     /// # Errors
     /// [`Error`]. What came stays on the shelf: another provider goes on from there.
-    pub async fn artifacts(&mut self, provider: &Provider, items: &[&Item]) -> Result<(), Error> {
+    pub fn artifacts(&mut self, provider: &Provider, items: &[&Item]) -> Result<(), Error> {
         let mut missing = Vec::new();
         for item in items {
             if self.shelf.has(item)? {
@@ -181,7 +186,7 @@ impl<'a, D: Dial> Fetch<'a, D> {
         self.shelf.make_room(&missing)?;
         for item in missing {
             let mut part = self.shelf.part(item)?;
-            let fetched = self.artifact(item, &mut part, provider).await;
+            let fetched = self.artifact(item, &mut part, provider);
             if let Err(Error::Download { source: download::Error::Write(_), .. }) = fetched {
                 // Half a file on a full disk is in the way of everything else.
                 part.discard();
@@ -205,19 +210,19 @@ impl<'a, D: Dial> Fetch<'a, D> {
     }
 
     /// Brings one file from the first of its locations that has it.
-    async fn artifact(
-        &mut self,
-        item: &Item,
-        part: &mut Part,
-        provider: &Provider,
-    ) -> Result<(), Error> {
+    fn artifact(&mut self, item: &Item, part: &mut Part, provider: &Provider) -> Result<(), Error> {
         if part.verify().is_ok() {
             return Ok(());
         }
         let mut last =
             Error::Nowhere { url: Box::new(provider.url.clone()), name: item.name.clone() };
         for url in &item.locations {
-            let origins = match source::origins(self.dial, url, &provider.reach).await {
+            let origins = match source::origins(
+                self.dial,
+                url,
+                &provider.reach,
+                clock::now() + RESOLVE_MAX,
+            ) {
                 Ok(origins) => origins,
                 Err(source) => {
                     last = Error::Source { url: Box::new(url.clone()), source };
@@ -225,7 +230,7 @@ impl<'a, D: Dial> Fetch<'a, D> {
                 }
             };
             for origin in origins {
-                match self.bring(item, part, &origin, url).await {
+                match self.bring(item, part, &origin, url) {
                     Ok(()) => return Ok(()),
                     Err(error) if !error.is_of_provider() => return Err(error),
                     Err(error) => last = error,
@@ -237,7 +242,7 @@ impl<'a, D: Dial> Fetch<'a, D> {
 
     /// Brings one file from one server. A wrong digest is the server's fault only if all octets came from it: what an
     /// earlier try left is not held against it.
-    async fn bring(
+    fn bring(
         &mut self,
         item: &Item,
         part: &mut Part,
@@ -254,7 +259,7 @@ impl<'a, D: Dial> Fetch<'a, D> {
             let start = clock::now();
             let mut watch = Watch { item, url, console: self.console, told: start };
             let mut tell = |event| watch.tell(event);
-            let filled = download::fill(self.dial, origin, url.path(), part, &mut tell).await;
+            let filled = download::fill(self.dial, origin, url.path(), part, &mut tell);
             filled.map_err(|source| Error::Download {
                 name: name.clone(),
                 url: Box::new(url.clone()),

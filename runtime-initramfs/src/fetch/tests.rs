@@ -9,7 +9,6 @@ use phase_core::wire::manifest::Error as Refused;
 use super::image::Selection;
 use super::output::Output;
 use super::*;
-use crate::executor::run;
 use crate::exit::Exit;
 use crate::testing::Loopback;
 use crate::testing::sample::{INITRAMFS, KERNEL, MANIFEST, Sample, provider};
@@ -29,44 +28,36 @@ impl Trial {
         Self { request: sample.request(), dial: Loopback::default() }
     }
 
-    fn fetch(&self, shelf: Shelf) -> Fetch<'_, Loopback> {
+    fn fetch(&self, shelf: Shelf) -> Fetch<'_> {
         Fetch::new(&self.dial, &self.request, Console::of_process().quiet(true), shelf)
     }
 
     /// Fetches the kernel into memory.
     fn kernel(&self, servers: &[&Server]) -> Result<Vec<u8>, Error> {
         let mut fetch = self.fetch(Shelf::in_memory());
-        run(async {
-            let mut last = None;
-            for server in servers {
-                match one(&mut fetch, server, &[Selection::Kernel]).await {
-                    Ok(image) => return fetch.shelf().take(image.item("kernel").unwrap()),
-                    Err(error) => last = Some(error),
-                }
+        let mut last = None;
+        for server in servers {
+            match one(&mut fetch, server, &[Selection::Kernel]) {
+                Ok(image) => return fetch.shelf().take(image.item("kernel").unwrap()),
+                Err(error) => last = Some(error),
             }
-            Err(last.unwrap())
-        })
+        }
+        Err(last.unwrap())
     }
 
     /// Makes `directory` the image of a server.
     fn directory(&self, directory: &Path, server: &Server) -> Result<(), Error> {
         let mut fetch = self.fetch(Shelf::in_directory(Output::open(directory)?));
-        run(async {
-            let image = one(&mut fetch, server, &[Selection::All]).await?;
-            let items = image.wanted(&[Selection::All]);
-            fetch.shelf().commit(&image, &items)
-        })
+        let image = one(&mut fetch, server, &[Selection::All])?;
+        let items = image.wanted(&[Selection::All]);
+        fetch.shelf().commit(&image, &items)
     }
 }
 
-async fn one(
-    fetch: &mut Fetch<'_, Loopback>,
-    server: &Server,
-    selection: &[Selection],
-) -> Result<Image, Error> {
+fn one(fetch: &mut Fetch<'_>, server: &Server, selection: &[Selection]) -> Result<Image, Error> {
     let provider = provider(server);
-    let image = fetch.image(&provider).await?;
-    fetch.artifacts(&provider, &image.wanted(selection)).await?;
+    let image = fetch.image(&provider)?;
+    fetch.artifacts(&provider, &image.wanted(selection))?;
     Ok(image)
 }
 
@@ -412,10 +403,10 @@ fn a_manifest_other_than_the_advert_named_is_refused() {
     let fetch = trial.fetch(Shelf::in_memory());
     let mut provider = provider(&server);
     provider.digest = Some(Digest::of(&sample.manifest()));
-    run(fetch.image(&provider)).unwrap();
+    fetch.image(&provider).unwrap();
     provider.digest = Some(Digest::of(b"another"));
     assert!(matches!(
-        run(fetch.image(&provider)).unwrap_err(),
+        fetch.image(&provider).unwrap_err(),
         Error::Manifest { source: Refused::Digest, .. }
     ));
 }
@@ -427,10 +418,10 @@ fn an_image_larger_than_memory_is_told_before_it_comes() {
     let trial = Trial::of(&sample);
     let mut fetch = trial.fetch(Shelf::in_memory());
     let provider = provider(&server);
-    let image = run(fetch.image(&provider)).unwrap();
+    let image = fetch.image(&provider).unwrap();
     let mut item = image.item("kernel").unwrap().clone();
     item.expected.size = 1 << 50;
-    let error = run(fetch.artifacts(&provider, &[&item])).unwrap_err();
+    let error = fetch.artifacts(&provider, &[&item]).unwrap_err();
     assert!(matches!(error, Error::Memory { want: 0x4_0000_0000_0000, .. }), "{error}");
     assert!(!error.is_of_provider());
     assert_eq!(asked(&server, KERNEL), [""; 0]);
@@ -472,7 +463,7 @@ fn names_lead_to_checked_addresses_alone() {
         known: known.iter().map(|ip| ip.parse().unwrap()).collect(),
     };
     let origins = |dial: &Loopback, reach: &Reach| {
-        let origins = run(source::origins(dial, &url, reach))?;
+        let origins = source::origins(dial, &url, reach, clock::now() + RESOLVE_MAX)?;
         Ok(origins.iter().map(|origin| origin.address.to_string()).collect::<Vec<_>>())
     };
     let unknown = source::Error::Resolve(dial::ResolveError::NoAddress);
@@ -486,7 +477,8 @@ fn names_lead_to_checked_addresses_alone() {
     assert!(matches!(error, source::Error::Policy(..)), "{error}");
     assert_eq!(origins(&dial, &Reach::Asked).unwrap().len(), 3);
     let https: Url = "https://10.0.0.9/stable/arm64/manifest.json".parse().unwrap();
-    let error = run(source::origins(&dial, &https, &Reach::Asked)).unwrap_err();
+    let error =
+        source::origins(&dial, &https, &Reach::Asked, clock::now() + RESOLVE_MAX).unwrap_err();
     assert!(error.to_string().contains("publish an http URL"), "{error}");
 }
 

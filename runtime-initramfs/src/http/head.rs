@@ -3,10 +3,13 @@
 
 use heapless::String as Text;
 use httparse::{EMPTY_HEADER, Status};
-use phase_core::fetch::{self, HEAD_MAX, Misfit, body_start, content_length, is_strong_etag};
+use phase_core::fetch::{
+    self, HEAD_MAX, HEAD_WAIT, Misfit, body_start, content_length, is_strong_etag,
+};
+use phase_core::time::Instant;
 
 use super::error::{Problem, printable};
-use crate::fetch::dial::Stream;
+use crate::fetch::dial::{Stream, StreamError};
 
 /// Header fields of one head.
 const FIELDS_MAX: usize = 64;
@@ -61,13 +64,25 @@ impl Head {
     }
 }
 
+/// What is wrong with a connection on which a head was waited for.
+pub(super) const fn problem_of(error: StreamError) -> Problem {
+    super::problem_of(error, "its answer was waited for", HEAD_WAIT)
+}
+
 /// Reads one head; what follows it stays in the stream.
-pub(super) async fn read(stream: &mut impl Stream) -> Result<Head, Problem> {
+pub(super) fn read(stream: &mut dyn Stream, deadline: Instant) -> Result<Head, Problem> {
     let mut head = Vec::with_capacity(1024);
     let mut room = HEAD_MAX;
     loop {
-        let read = stream.read_with(|octets| take(&mut head, &mut room, octets)).await;
-        let parsed = read.map_err(|_| Problem::Broken)?.ok_or(Problem::Early)?;
+        let mut parsed = Ok(None);
+        let mut taking = |octets: &[u8]| {
+            let (taken, what) = take(&mut head, &mut room, octets);
+            parsed = what;
+            taken
+        };
+        if !stream.read_with(deadline, &mut taking).map_err(problem_of)? {
+            return Err(Problem::Early);
+        }
         match parsed? {
             // RFC 9110 §15.2: an interim response precedes the one that was asked for.
             Some(Head { status: 100 | 102..=199, .. }) => head.clear(),

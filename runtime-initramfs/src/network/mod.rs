@@ -18,7 +18,9 @@ use std::future::poll_fn;
 use std::io;
 use std::net::IpAddr;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
+
+use phase_core::time::Instant;
 
 pub use self::interface::Interface;
 use self::kernel::Ipv6;
@@ -198,12 +200,21 @@ impl Network {
         self.0.changed.poll_changed(seen, cx)
     }
 
-    /// Waits until any interface has an address that leads beyond its link.
-    pub async fn wait_configured(&self) {
-        let mut seen = Seen::default();
+    /// Ready when any interface has an address that leads beyond its link. `seen`: what the caller saw of
+    /// [`Network::poll_changed`].
+    pub fn poll_configured(&self, seen: &mut Seen, cx: &Context<'_>) -> Poll<()> {
         while !self.is_configured() {
-            self.0.changed.changed(&mut seen).await;
+            ready!(self.poll_changed(seen, cx));
         }
+        Poll::Ready(())
+    }
+
+    /// Waits until any interface has an address that leads beyond its link, at the latest until `deadline`; whether
+    /// one has.
+    #[must_use]
+    pub fn wait_configured(&self, deadline: Instant) -> bool {
+        let mut seen = Seen::default();
+        executor::wait_until(deadline, |cx| self.poll_configured(&mut seen, cx)).is_some()
     }
 
     /// Gives the kernel back what was taken from it: IPv6. The interfaces stay up.

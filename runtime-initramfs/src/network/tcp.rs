@@ -1,13 +1,17 @@
 //! TCP connections over the stacks: which interface leads to an address, and a stream there.
 
+use std::future::Future as _;
 use std::net::{IpAddr, SocketAddr};
+use std::pin::pin;
 use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use embassy_net::tcp::{ConnectError as StackError, State, TcpSocket};
-use embassy_time::{Duration, Instant};
-use embedded_io_async::{ErrorType, Read, Write};
+use phase_core::time::Instant;
 
 use super::{Interface, Network};
+use crate::clock;
 
 /// Connections of one interface at one time.
 pub(super) const CONNECTIONS: usize = 12;
@@ -18,7 +22,7 @@ const RECEIVE: usize = 128 * 1024;
 /// Octets that wait to be sent.
 pub const SEND: usize = 16 * 1024;
 
-/// How long the other side may be silent while something is under way.
+/// How long the other side may be silent while something is under way; whole seconds.
 const SILENCE_MAX: Duration = Duration::from_secs(10);
 
 /// Why no connection was made.
@@ -48,27 +52,30 @@ impl std::fmt::Display for ConnectError {
 impl std::error::Error for ConnectError {}
 
 impl Network {
-    /// Connects to `remote`, by the interface whose link it is on, or else by the first one that leads beyond its link.
+    /// Begins to connect to `remote`, by the interface whose link it is on, or else by the first one that leads beyond
+    /// its link. What becomes of it tells [`Stream::poll_connected`].
     ///
     /// # Errors
     /// [`ConnectError`].
-    pub async fn connect(&self, remote: SocketAddr) -> Result<Stream, ConnectError> {
+    pub fn connect(&self, remote: SocketAddr) -> Result<Stream, ConnectError> {
         let interface = self.route(remote).ok_or(ConnectError::NoRoute)?;
         let mut stream = Stream::take(interface).ok_or(ConnectError::TooMany)?;
         let socket = stream.socket_mut();
-        socket.set_timeout(Some(SILENCE_MAX));
+        socket.set_timeout(Some(embassy_time::Duration::from_secs(SILENCE_MAX.as_secs())));
         socket.set_keep_alive(None);
         // What is given together is sent together, and at once.
         socket.set_nagle_enabled(false);
-        let begun = Instant::now();
-        let connected = socket.connect(remote).await;
-        connected.map(|()| stream).map_err(|error| match error {
-            StackError::NoRoute | StackError::InvalidState => ConnectError::NoRoute,
-            StackError::TimedOut => ConnectError::TimedOut,
-            // The stack tells silence as a reset too.
-            StackError::ConnectionReset if begun.elapsed() >= SILENCE_MAX => ConnectError::TimedOut,
-            StackError::ConnectionReset => ConnectError::Refused,
-        })
+        // It sends the first segment when it is polled first; after that the state says everything.
+        let begun = pin!(socket.connect(remote)).poll(&mut Context::from_waker(Waker::noop()));
+        match begun {
+            Poll::Pending | Poll::Ready(Ok(())) => Ok(stream),
+            Poll::Ready(Err(StackError::NoRoute | StackError::InvalidState)) => {
+                Err(ConnectError::NoRoute)
+            }
+            Poll::Ready(Err(StackError::TimedOut | StackError::ConnectionReset)) => {
+                Err(ConnectError::Refused)
+            }
+        }
     }
 
     /// The interface that leads to `remote`.
@@ -97,6 +104,7 @@ fn is_on_link(interface: &Interface, ip: IpAddr) -> bool {
 pub struct Stream {
     /// There until it is dropped.
     socket: Option<Socket>,
+    begun: Instant,
     home: Rc<Interface>,
 }
 
@@ -120,7 +128,31 @@ impl Stream {
             }
             None => return None,
         };
-        Some(Self { socket: Some(Socket(socket)), home })
+        Some(Self { socket: Some(Socket(socket)), begun: clock::now(), home })
+    }
+
+    /// Ready when the connection is made, or will not be.
+    pub fn poll_connected(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ConnectError>> {
+        let is_silent = clock::now().since(self.begun) >= SILENCE_MAX;
+        let socket = self.socket_mut();
+        match socket.state() {
+            State::Listen | State::SynSent | State::SynReceived => {
+                // Nothing can be written before; the stack wakes whoever waits for that when the state changes.
+                let _ = pin!(socket.wait_write_ready()).poll(cx);
+                Poll::Pending
+            }
+            // The stack tells silence as a reset too.
+            State::Closed | State::TimeWait if is_silent => {
+                Poll::Ready(Err(ConnectError::TimedOut))
+            }
+            State::Closed | State::TimeWait => Poll::Ready(Err(ConnectError::Refused)),
+            State::Established
+            | State::CloseWait
+            | State::FinWait1
+            | State::FinWait2
+            | State::Closing
+            | State::LastAck => Poll::Ready(Ok(())),
+        }
     }
 
     /// The socket.
@@ -140,25 +172,5 @@ impl Drop for Stream {
             socket.abort();
         }
         self.home.idle.borrow_mut().push_back(socket);
-    }
-}
-
-impl ErrorType for Stream {
-    type Error = embassy_net::tcp::Error;
-}
-
-impl Read for Stream {
-    async fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Self::Error> {
-        self.socket_mut().read(buffer).await
-    }
-}
-
-impl Write for Stream {
-    async fn write(&mut self, buffer: &[u8]) -> Result<usize, Self::Error> {
-        self.socket_mut().write(buffer).await
-    }
-
-    async fn flush(&mut self) -> Result<(), Self::Error> {
-        self.socket_mut().flush().await
     }
 }
