@@ -25,6 +25,7 @@ use crate::fetch::output::CMDLINE;
 use crate::fetch::part::is_complete;
 use crate::fetch::source::Reach;
 use crate::options::Options;
+use crate::sys::process;
 use crate::trust;
 
 /// Runs the command; the exit status is its result.
@@ -92,11 +93,8 @@ fn document(
 fn read(source: &str) -> io::Result<Vec<u8>> {
     let mut document = Vec::new();
     let limit = MANIFEST_MAX as u64 + 1;
-    if source == "-" {
-        io::stdin().take(limit).read_to_end(&mut document)?;
-    } else {
-        File::open(source)?.take(limit).read_to_end(&mut document)?;
-    }
+    let file = if source == "-" { process::standard_input()? } else { File::open(source)? };
+    file.take(limit).read_to_end(&mut document)?;
     Ok(document)
 }
 

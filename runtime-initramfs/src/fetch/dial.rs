@@ -14,7 +14,7 @@ pub const ADDRESSES_MAX: usize = 8;
 pub type Addresses = heapless::Vec<IpAddr, ADDRESSES_MAX>;
 
 /// Opens connections and resolves names.
-pub trait Dial: fmt::Debug {
+pub trait Dial {
     /// Waits until there is a network at all, and says whether there is: a cable that was pulled is no fault of a server.
     fn wait_ready(&self, deadline: Instant) -> bool;
 
@@ -33,7 +33,7 @@ pub trait Dial: fmt::Debug {
 }
 
 /// A connection: octets in order, both ways. Dropping it closes it.
-pub trait Stream: fmt::Debug {
+pub trait Stream {
     /// Sends all of `octets`, or at least puts them where they will be sent from.
     ///
     /// # Errors

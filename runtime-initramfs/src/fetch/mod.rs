@@ -114,13 +114,18 @@ struct Lie {
 }
 
 /// Brings one image together, from one provider after the other.
-#[derive(Debug)]
 pub struct Fetch<'a> {
     dial: &'a dyn Dial,
     request: &'a Request,
     console: Console,
     shelf: Shelf,
     lies: Vec<Lie>,
+}
+
+impl fmt::Debug for Fetch<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Fetch").field("shelf", &self.shelf).finish_non_exhaustive()
+    }
 }
 
 /// Fetches a manifest document, unverified.

@@ -2,7 +2,6 @@
 //! comes back last, so that where it stands, every file beside it is the one that it names.
 //! Not here: where the files come from.
 
-use std::collections::BTreeSet;
 use std::fmt;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Write as _};
@@ -155,9 +154,13 @@ impl Output {
         kept: Vec<String>,
     ) -> Result<(), Error> {
         remove(&self.directory.join(MANIFEST))?;
-        let mut keep: BTreeSet<String> = kept.into_iter().collect();
-        keep.extend(fetched.iter().flat_map(|(names, _)| names.iter().cloned()));
-        keep.extend(image.cmdline.is_some().then(|| CMDLINE.to_owned()));
+        let mut keep = kept;
+        for (names, _) in &fetched {
+            keep.extend_from_slice(names);
+        }
+        if image.cmdline.is_some() {
+            keep.push(CMDLINE.to_owned());
+        }
         self.remove_others(&keep)?;
         for (names, part) in fetched {
             self.publish(&names, part)?;
@@ -206,15 +209,15 @@ impl Output {
     }
 
     /// Removes the files of an image that are not in `keep`.
-    fn remove_others(&self, keep: &BTreeSet<String>) -> Result<(), Error> {
-        for name in NAMES.iter().filter(|name| !keep.contains(**name)) {
+    fn remove_others(&self, keep: &[String]) -> Result<(), Error> {
+        for name in NAMES.iter().filter(|name| !keep.iter().any(|kept| kept == *name)) {
             remove(&self.directory.join(name))?;
         }
         self.remove_others_below(DTBS, keep)
     }
 
     /// The same for every file below a directory of the image.
-    fn remove_others_below(&self, name: &str, keep: &BTreeSet<String>) -> Result<(), Error> {
+    fn remove_others_below(&self, name: &str, keep: &[String]) -> Result<(), Error> {
         let directory = self.directory.join(name);
         let entries = match fs::read_dir(&directory) {
             Ok(entries) => entries,
