@@ -46,7 +46,7 @@ pub enum Outcome {
         provider: Box<Provider>,
     },
     /// Providers were tried; what to tell of their failures.
-    Failed(Error),
+    Failed(Box<Error>),
     /// There was nobody to try.
     Nobody,
 }
@@ -154,14 +154,8 @@ impl<'a, 'f> Acquire<'a, 'f> {
     /// Tries one provider; `Some` when that is the end of it, well or not.
     fn attempt(&mut self, provider: Provider, choice: Choice<'_>) -> Option<Outcome> {
         self.tell_latest();
-        let error = match self.fetch.image(&provider) {
-            Ok(image) => match self.fetch.artifacts(&provider, &choice(&image)) {
-                Ok(()) => {
-                    let (image, provider) = (Box::new(image), Box::new(provider));
-                    return Some(Outcome::Got { image, provider });
-                }
-                Err(error) => error,
-            },
+        let error = match self.bring(&provider, choice) {
+            Ok(image) => return Some(Outcome::Got { image, provider: Box::new(provider) }),
             Err(error) => error,
         };
         self.untold = true;
@@ -169,6 +163,12 @@ impl<'a, 'f> Acquire<'a, 'f> {
             return None;
         }
         std::mem::take(&mut self.failures).into_worst().map(Outcome::Failed)
+    }
+
+    fn bring(&mut self, provider: &Provider, choice: Choice<'_>) -> Result<Box<Image>, Box<Error>> {
+        let image = self.fetch.image(provider)?;
+        self.fetch.artifacts(provider, &choice(&image))?;
+        Ok(Box::new(image))
     }
 
     /// Tells why the one who was tried last failed.
@@ -187,17 +187,22 @@ impl<'a, 'f> Acquire<'a, 'f> {
             return;
         }
         let resolved_by = clock::now() + RESOLVE_MAX;
-        let mut origins = Vec::new();
-        for (id, Provider { url, reach, .. }) in candidates.into_iter().take(COMPARED) {
-            let servers = source::origins(self.network, &url, &reach, resolved_by);
-            let first = servers.unwrap_or_default().into_iter().next();
-            origins.extend(first.map(|origin| (id, origin.address)));
+        let mut addresses = Vec::new();
+        for (id, Provider { url, reach, .. }) in candidates.iter().take(COMPARED) {
+            if let Ok(origins) = source::origins(self.network, url, reach, resolved_by)
+                && let Some(origin) = origins.first()
+            {
+                addresses.push((*id, origin.address));
+            }
         }
         // All at one time, so that they take no longer than one.
         let begun = clock::now();
-        let begin = |(id, address)| Some((id, self.network.connect(address).ok()?));
-        let mut connecting: Vec<(CandidateId, Stream)> =
-            origins.into_iter().filter_map(begin).collect();
+        let mut connecting: Vec<(CandidateId, Stream)> = Vec::new();
+        for (id, address) in addresses {
+            if let Ok(stream) = self.network.connect(address) {
+                connecting.push((id, stream));
+            }
+        }
         let _: Option<()> = executor::wait_until(begun + COMPARE, |cx| {
             connecting.retain_mut(|(id, stream)| match stream.poll_connected(cx) {
                 Poll::Pending => true,
@@ -215,28 +220,33 @@ impl<'a, 'f> Acquire<'a, 'f> {
 
 /// The accepted candidates, the best first.
 fn accepted(discovery: &Discovery) -> Vec<(CandidateId, Provider)> {
-    let client = discovery.client();
-    let provider = |candidate: &phase_core::client::Candidate| {
-        let class = candidate.verdict().ok()?.class;
+    let interfaces = discovery.driver().network().interfaces();
+    let mut accepted = Vec::new();
+    for candidate in discovery.candidates() {
+        let (Ok(verdict), Some(url)) = (candidate.verdict(), candidate.url()) else { continue };
         let interface = candidate.link().map(|link| link.interface);
-        let interfaces = discovery.driver().network().interfaces();
-        // What the DHT says may lead to any interface.
-        let near = interfaces.iter().filter(|one| interface.is_none_or(|index| one.index == index));
+        let mut networks = Vec::new();
+        for one in &interfaces {
+            // What the DHT says may lead to any interface.
+            if interface.is_none_or(|index| one.index == index) {
+                networks.append(&mut one.networks());
+            }
+        }
         let reach = Reach::Advert {
             interface,
-            networks: near.flat_map(|one| one.networks()).collect(),
-            pinned: class == TrustClass::Pinned,
-            known: client.addresses(candidate.id()).collect(),
+            networks,
+            pinned: verdict.class == TrustClass::Pinned,
+            known: discovery.client().addresses(candidate.id()).collect(),
         };
         let advert = candidate.advert();
         let provider = Provider {
-            url: candidate.url()?.clone(),
+            url: url.clone(),
             reach,
             peer: candidate.peer().copied(),
             digest: advert.and_then(|advert| advert.digest),
             version: advert.map(|advert| advert.version.clone()),
         };
-        Some((candidate.id(), provider))
-    };
-    client.candidates().filter_map(provider).collect()
+        accepted.push((candidate.id(), provider));
+    }
+    accepted
 }

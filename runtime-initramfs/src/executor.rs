@@ -173,7 +173,11 @@ pub fn sleep(time: Duration) {
 
 /// Begins a task. It runs while the program waits.
 pub fn spawn(future: impl Future<Output = ()> + 'static) {
-    let task = Task { future: Box::pin(future), bell: Bell::new() };
+    spawn_boxed(Box::pin(future));
+}
+
+fn spawn_boxed(future: Pin<Box<dyn Future<Output = ()>>>) {
+    let task = Task { future, bell: Bell::new() };
     RUNTIME.with(|runtime| runtime.spawned.borrow_mut().push(task));
 }
 

@@ -7,7 +7,7 @@
 use std::fs;
 use std::path::Path;
 
-use super::fetch::{obtain, request, single_key, trusting, which};
+use super::fetch::{obtain, request, single_key, trusting};
 use super::kexec::{lacks_tree, start, tree, trees};
 use super::networked;
 use super::text::Escaped;
@@ -36,14 +36,13 @@ const COMMAND_LINE: &str = "/proc/cmdline";
 /// Runs the command; returns when it failed, or when the image was to be loaded only.
 #[must_use]
 pub fn run(options: &Options, console: Console) -> Exit {
-    let options = which(options);
-    let (search, network) = match trusting(&options, console) {
+    let (search, network) = match trusting(options, console) {
         Ok(both) => both,
         Err(exit) => return exit,
     };
     let mut ready = None;
-    let work = || bring(&options, search, &network, console, &mut ready);
-    let exit = networked::run(&options, &network, console, work);
+    let work = || bring(options, search, &network, console, &mut ready);
+    let exit = networked::run(options, &network, console, work);
     match ready {
         Some(image) if exit == Exit::Success => start(image, options.starting.load_only, console),
         Some(_) | None => exit,
@@ -121,7 +120,7 @@ fn wanted<'i>(image: &'i Image, options: &Options) -> Vec<&'i Item> {
 
 /// Why a fetched image cannot be started.
 enum Problem {
-    Fetch(Error),
+    Fetch(Box<Error>),
     NoTree(String),
     CommandLine(command_line::Error),
 }

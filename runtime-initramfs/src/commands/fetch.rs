@@ -28,7 +28,6 @@ const NETWORK_TIME: Duration = Duration::from_secs(10);
 /// Runs the command; the exit status is its result.
 #[must_use]
 pub fn run(options: &Options, console: Console) -> Exit {
-    let options = which(options);
     let usage = |text: fmt::Arguments<'_>| console.failed(Step::Boot, Exit::Usage, text);
     let Some(directory) = &options.output else {
         return usage(format_args!("fetch needs --output DIR"));
@@ -37,15 +36,15 @@ pub fn run(options: &Options, console: Console) -> Exit {
         Ok(output) => output,
         Err(error) => return usage(format_args!("--output: {error}")),
     };
-    let (search, network) = match trusting(&options, console) {
+    let (search, network) = match trusting(options, console) {
         Ok(both) => both,
         Err(exit) => return exit,
     };
-    let work = || fetch(&options, search, &network, output, console);
-    networked::run(&options, &network, console, work)
+    let work = || fetch(options, search, &network, output, console);
+    networked::run(options, &network, console, work)
 }
 
-/// Opens the network for a command that needs somebody to trust.
+/// What is wanted by a command that needs somebody to trust, and the network.
 pub(super) fn trusting(options: &Options, console: Console) -> Result<(Search, Network), Exit> {
     if options.trust.is_empty() && !options.insecure {
         return Err(console.failed(
@@ -57,7 +56,17 @@ pub(super) fn trusting(options: &Options, console: Console) -> Result<(Search, N
             ),
         ));
     }
-    prepare(options, console)
+    let (mut search, network) = prepare(options, console)?;
+    // What was said goes before what the URL says, and that before the defaults.
+    if let Some((channel, arch)) = options.manifest.as_ref().and_then(of_url) {
+        if !options.said.channel {
+            search.channel = channel;
+        }
+        if !options.said.arch {
+            search.arch = arch;
+        }
+    }
+    Ok((search, network))
 }
 
 /// Says so where the provider's own key is all there is.
@@ -77,20 +86,6 @@ pub(super) fn request(search: &Search) -> Request {
         insecure: search.insecure,
         now: earliest_now(&search.trust),
     }
-}
-
-/// The channel and architecture: what was said, else what the URL says, else the defaults.
-pub(super) fn which(options: &Options) -> Options {
-    let mut options = options.clone();
-    if let Some((channel, arch)) = options.manifest.as_ref().and_then(of_url) {
-        if !options.said.channel {
-            options.channel = channel;
-        }
-        if !options.said.arch {
-            options.arch = arch;
-        }
-    }
-    options
 }
 
 fn of_url(url: &Url) -> Option<(Channel, Arch)> {
@@ -176,6 +171,11 @@ pub(super) fn failed(error: &Error, console: Console) -> Exit {
     console.failed(error.step(), error.exit(), format_args!("{error}; {}", error.advice()))
 }
 
+/// The keys whose signatures counted.
+pub(super) fn signers(image: &Image) -> Vec<String> {
+    image.signed_by.iter().map(|key| key.key_id().to_string()).collect()
+}
+
 /// Prints what is there.
 fn report(
     options: &Options,
@@ -186,13 +186,15 @@ fn report(
 ) -> Exit {
     let path = |item: &Item| directory.join(&item.name).display().to_string();
     let text = if options.printing.json {
-        let files = items.iter().map(|item| {
-            Object::default()
+        let mut files = Vec::new();
+        for item in items {
+            let file = Object::default()
                 .string("name", Some(&item.name))
                 .string("path", Some(&path(item)))
                 .plain("size", Some(&item.expected.size))
-                .string("digest", Some(&item.expected.digest.to_string()))
-        });
+                .string("digest", Some(&item.expected.digest.to_string()));
+            files.push(file);
+        }
         let peer = provider.peer.as_ref().map(ToString::to_string);
         Object::default()
             .string("url", Some(provider.url.as_str()))
@@ -202,12 +204,17 @@ fn report(
             .string("version", image.version.as_ref().map(Version::as_str))
             .plain("manifest_version", Some(&image.manifest_version))
             .string("digest", Some(&image.digest.to_string()))
-            .strings("signed_by", image.signed_by.iter().map(|key| key.key_id().to_string()))
+            .strings("signed_by", &signers(image))
             .string("output", Some(&directory.display().to_string()))
-            .objects("files", files)
+            .objects("files", &files)
             .line()
     } else {
-        items.iter().map(|item| format!("{}\n", path(item))).collect()
+        let mut text = String::new();
+        for item in items {
+            text.push_str(&path(item));
+            text.push('\n');
+        }
+        text
     };
     let exit = print(&text);
     if exit != Exit::Success {

@@ -17,15 +17,27 @@ pub(super) fn run(
     console: Console,
     work: impl FnOnce() -> Exit,
 ) -> Exit {
+    match begin(network, console) {
+        Ok(()) => finish(options, network, console, work()),
+        Err(exit) => exit,
+    }
+}
+
+fn begin(network: &Network, console: Console) -> Result<(), Exit> {
     match Interrupts::hold() {
-        Ok(interrupts) => executor::spawn(end(interrupts, network.clone(), console)),
+        Ok(interrupts) => {
+            executor::spawn(end(interrupts, network.clone(), console));
+            Ok(())
+        }
         Err(error) => {
             network.release();
             let text = format_args!("cannot hold signals back: {error}");
-            return console.failed(Step::Boot, Exit::Internal, text);
+            Err(console.failed(Step::Boot, Exit::Internal, text))
         }
     }
-    let exit = work();
+}
+
+fn finish(options: &Options, network: &Network, console: Console, exit: Exit) -> Exit {
     let applied = exit != Exit::Success || !options.apply_lease || network.apply_leases(console);
     network.release();
     if applied { exit } else { Exit::Internal }

@@ -32,6 +32,15 @@ fn is_unsafe(c: char) -> bool {
             | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
+/// Adds to a list of things for people: `a, b, c`.
+pub(super) fn add_to_list(list: &mut String, text: fmt::Arguments<'_>) {
+    if !list.is_empty() {
+        list.push_str(", ");
+    }
+    // Writing to a `String` does not fail.
+    let _ = list.write_fmt(text);
+}
+
 /// A time in milliseconds, with the microseconds behind a point. Floating-point numbers would cost 15 KiB of code.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Millis(pub(super) Duration);
@@ -93,16 +102,28 @@ impl Object {
     }
 
     /// Adds a member with an array of strings.
-    pub(super) fn strings(self, name: &str, values: impl Iterator<Item = String>) -> Self {
-        self.array(name, values, |text, value| quote(text, &value))
+    pub(super) fn strings(mut self, name: &str, values: &[String]) -> Self {
+        self.name(name);
+        self.text.push('[');
+        for (index, value) in values.iter().enumerate() {
+            self.separate(index);
+            quote(&mut self.text, value);
+        }
+        self.text.push(']');
+        self
     }
 
     /// Adds a member with an array of objects.
-    pub(super) fn objects(self, name: &str, values: impl Iterator<Item = Self>) -> Self {
-        self.array(name, values, |text, value| {
-            text.push_str(&value.text);
-            text.push('}');
-        })
+    pub(super) fn objects(mut self, name: &str, values: &[Self]) -> Self {
+        self.name(name);
+        self.text.push('[');
+        for (index, value) in values.iter().enumerate() {
+            self.separate(index);
+            self.text.push_str(&value.text);
+            self.text.push('}');
+        }
+        self.text.push(']');
+        self
     }
 
     /// The object with a line feed.
@@ -111,22 +132,10 @@ impl Object {
         self.text
     }
 
-    fn array<T>(
-        mut self,
-        name: &str,
-        values: impl Iterator<Item = T>,
-        add: impl Fn(&mut String, T),
-    ) -> Self {
-        self.name(name);
-        self.text.push('[');
-        for (index, value) in values.enumerate() {
-            if index > 0 {
-                self.text.push(',');
-            }
-            add(&mut self.text, value);
+    fn separate(&mut self, index: usize) {
+        if index > 0 {
+            self.text.push(',');
         }
-        self.text.push(']');
-        self
     }
 
     fn name(&mut self, name: &str) {
@@ -196,9 +205,9 @@ mod tests {
     fn arrays_of_strings_and_objects_are_members() {
         let files = ["a", "b"].map(|name| Object::default().string("name", Some(name)));
         let line = Object::default()
-            .strings("keys", ["x\"".to_owned(), "y".to_owned()].into_iter())
-            .strings("none", std::iter::empty())
-            .objects("files", files.into_iter())
+            .strings("keys", &["x\"".to_owned(), "y".to_owned()])
+            .strings("none", &[])
+            .objects("files", &files)
             .line();
         let expected = "{\"keys\":[\"x\\\"\",\"y\"],\"none\":[],\"files\":[{\"name\":\"a\"},{\"name\":\"b\"}]}\n";
         assert_eq!(line, expected);

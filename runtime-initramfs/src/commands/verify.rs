@@ -1,6 +1,6 @@
 //! `phase-boot verify`: says whether a manifest, and the files that it names, are what a trusted key signed.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::Path;
@@ -13,7 +13,7 @@ use phase_core::wire::unix_time;
 use phase_core::wire::url::Url;
 
 use super::discover::open_network;
-use super::fetch::{configured, failed};
+use super::fetch::{configured, failed, signers};
 use super::networked;
 use super::text::{Escaped, Object};
 use crate::acquire::earliest_now;
@@ -153,9 +153,9 @@ fn report(image: &Image, options: &Options, console: Console) -> Exit {
             console.step(Step::Verify, format_args!("{name}: {}", Escaped(reason)));
         }
     }
-    let signed_by = image.signed_by.iter().map(|key| key.key_id().to_string());
+    let signed_by = signers(image);
     let text = if options.printing.json {
-        json(image, &files, signed_by)
+        json(image, &files, &signed_by)
     } else if wrong == 0 {
         let mut text = format!(
             "verified {} {} version {} manifest {} signed by {}\n",
@@ -163,10 +163,12 @@ fn report(image: &Image, options: &Options, console: Console) -> Exit {
             image.arch,
             image.version.as_ref().map_or("-", Version::as_str),
             image.manifest_version,
-            signed_by.collect::<Vec<_>>().join(" ")
+            signed_by.join(" ")
         );
-        let paths = files.iter().filter_map(|file| file.path.as_deref());
-        paths.for_each(|path| text.push_str(&format!("verified {path}\n")));
+        for path in files.iter().filter_map(|file| file.path.as_deref()) {
+            // Writing to a `String` does not fail.
+            let _ = writeln!(text, "verified {path}");
+        }
         text
     } else {
         String::new()
@@ -186,20 +188,22 @@ fn report(image: &Image, options: &Options, console: Console) -> Exit {
     }
 }
 
-fn json(image: &Image, files: &[Found], signed_by: impl Iterator<Item = String>) -> String {
+fn json(image: &Image, files: &[Found], signed_by: &[String]) -> String {
     let time = |time| unix_time::encode(time).map(|text| text.to_string());
     let (created_at, expires_at) = (time(image.created_at), time(image.expires_at));
-    let verified = files.iter().all(|file| file.reason.is_none());
-    let objects = files.iter().map(|file| {
-        let object = Object::default()
+    let mut verified = true;
+    let mut objects = Vec::new();
+    for file in files {
+        verified &= file.reason.is_none();
+        let mut object = Object::default()
             .string("name", Some(&file.name))
             .string("path", file.path.as_deref())
             .plain("verified", Some(&file.reason.is_none()));
-        match &file.reason {
-            None => object,
-            Some(reason) => object.string("reason", Some(reason)),
+        if let Some(reason) = &file.reason {
+            object = object.string("reason", Some(reason));
         }
-    });
+        objects.push(object);
+    }
     Object::default()
         .plain("verified", Some(&verified))
         .string("channel", Some(image.channel.as_str()))
@@ -210,13 +214,16 @@ fn json(image: &Image, files: &[Found], signed_by: impl Iterator<Item = String>)
         .string("expires_at", expires_at.as_deref())
         .string("digest", Some(&image.digest.to_string()))
         .strings("signed_by", signed_by)
-        .objects("files", objects)
+        .objects("files", &objects)
         .line()
 }
 
 /// Verifies every file that the manifest names, and the command line where there is one.
 fn files(image: &Image, directory: &Path) -> Vec<Found> {
-    let mut found: Vec<_> = image.items.iter().map(|item| file(item, directory)).collect();
+    let mut found = Vec::new();
+    for item in &image.items {
+        found.push(file(item, directory));
+    }
     let path = directory.join(CMDLINE);
     if let Ok(text) = std::fs::read_to_string(&path) {
         let same = Some(text.trim_end()) == image.cmdline.as_deref();

@@ -6,7 +6,9 @@ mod resolver;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use phase_core::client::{CandidateId, Carriers, Client, Config, Event, HEAD_START, Mode};
+use phase_core::client::{
+    Candidate, CandidateId, Carriers, Client, Config, Event, HEAD_START, Mode,
+};
 use phase_core::dht::finder::{Bootstrap, ClientSlot, Finder, Reach};
 use phase_core::limits::RX_FULL;
 use phase_core::rng::Seed;
@@ -253,6 +255,12 @@ impl Discovery {
     #[must_use]
     pub fn client(&self) -> &BothClient {
         &self.client
+    }
+
+    /// All candidates, the best first.
+    #[must_use]
+    pub fn candidates(&self) -> Vec<&Candidate> {
+        self.client.candidates().collect()
     }
 
     /// The machine, to tell it what was learnt of a candidate.

@@ -114,14 +114,23 @@ impl fmt::Display for Image {
 }
 
 fn items(manifest: &Manifest<'_>, url: Option<&Url>) -> Vec<Item> {
-    let item = |artifact: &manifest::Artifact<'_>| Item {
-        name: artifact.name.to_string(),
-        expected: Expected { size: artifact.size, digest: artifact.digest },
-        // A location whose URL would be too long leads nowhere; the others remain.
-        locations: url.map_or_else(Vec::new, |url| artifact.locations(url).flatten().collect()),
-        path: artifact.path().map(str::to_owned),
-    };
-    manifest.artifacts().map(item).collect()
+    let mut items = Vec::new();
+    for artifact in manifest.artifacts() {
+        let mut locations = Vec::new();
+        if let Some(url) = url {
+            // One whose URL would be too long leads nowhere; the others remain.
+            for location in artifact.locations(url).flatten() {
+                locations.push(location);
+            }
+        }
+        items.push(Item {
+            name: artifact.name.to_string(),
+            expected: Expected { size: artifact.size, digest: artifact.digest },
+            locations,
+            path: artifact.path().map(str::to_owned),
+        });
+    }
+    items
 }
 
 /// Which files of an image are wanted.

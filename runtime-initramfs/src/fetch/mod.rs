@@ -132,18 +132,18 @@ impl fmt::Debug for Fetch<'_> {
 ///
 /// # Errors
 /// `Source`, `Http`.
-pub fn document(dial: &dyn Dial, url: &Url, reach: &Reach) -> Result<Vec<u8>, Error> {
-    let origins = source::origins(dial, url, reach, clock::now() + RESOLVE_MAX);
-    let origins = origins.map_err(|source| Error::Source { url: Box::new(url.clone()), source })?;
-    let mut last = Error::Source { url: Box::new(url.clone()), source: source::Error::NoAddress };
-    for origin in origins {
+pub fn document(dial: &dyn Dial, url: &Url, reach: &Reach) -> Result<Vec<u8>, Box<Error>> {
+    let deadline = clock::now() + RESOLVE_MAX;
+    let origins = source::origins(dial, url, reach, deadline);
+    let mut last = Error::source(url, source::Error::NoAddress);
+    for origin in origins.map_err(|source| Error::source(url, source))? {
         let document = match origin.get(dial, url.path(), From::default()) {
             Ok(response) => response.read_all(MANIFEST_MAX),
             Err(error) => Err(error),
         };
         match document {
             Ok(document) => return Ok(document),
-            Err(source) => last = Error::Http { url: Box::new(url.clone()), source },
+            Err(source) => *last = Error::Http { url: Box::new(url.clone()), source },
         }
     }
     Err(last)
@@ -165,11 +165,11 @@ impl<'a> Fetch<'a> {
     ///
     /// # Errors
     /// `Source`, `Http`, `Manifest`.
-    pub fn image(&self, provider: &Provider) -> Result<Image, Error> {
+    pub fn image(&self, provider: &Provider) -> Result<Image, Box<Error>> {
         let url = &provider.url;
         let document = document(self.dial, url, &provider.reach)?;
         let image = Image::verify(document, Some(url), &self.request.policy(provider))
-            .map_err(|source| Error::Manifest { url: Box::new(url.clone()), source })?;
+            .map_err(|source| Box::new(Error::Manifest { url: Box::new(url.clone()), source }))?;
         self.console.step(Step::Manifest, format_args!("{image}, from {url}"));
         Ok(image)
     }
@@ -178,7 +178,7 @@ impl<'a> Fetch<'a> {
     ///
     /// # Errors
     /// [`Error`]. What came stays on the shelf: another provider goes on from there.
-    pub fn artifacts(&mut self, provider: &Provider, items: &[&Item]) -> Result<(), Error> {
+    pub fn artifacts(&mut self, provider: &Provider, items: &[&Item]) -> Result<(), Box<Error>> {
         let mut missing = Vec::new();
         for item in items {
             if self.shelf.has(item)? {
@@ -192,7 +192,10 @@ impl<'a> Fetch<'a> {
         for item in missing {
             let mut part = self.shelf.part(item)?;
             let fetched = self.artifact(item, &mut part, provider);
-            if let Err(Error::Download { source: download::Error::Write(_), .. }) = fetched {
+            let is_disk_full = |error: &Error| {
+                matches!(error, Error::Download { source: download::Error::Write(_), .. })
+            };
+            if fetched.as_ref().is_err_and(|error| is_disk_full(error)) {
                 // Half a file on a full disk is in the way of everything else.
                 part.discard();
             } else {
@@ -215,22 +218,23 @@ impl<'a> Fetch<'a> {
     }
 
     /// Brings one file from the first of its locations that has it.
-    fn artifact(&mut self, item: &Item, part: &mut Part, provider: &Provider) -> Result<(), Error> {
+    fn artifact(
+        &mut self,
+        item: &Item,
+        part: &mut Part,
+        provider: &Provider,
+    ) -> Result<(), Box<Error>> {
         if part.verify().is_ok() {
             return Ok(());
         }
-        let mut last =
-            Error::Nowhere { url: Box::new(provider.url.clone()), name: item.name.clone() };
+        let (url, name) = (Box::new(provider.url.clone()), item.name.clone());
+        let mut last = Box::new(Error::Nowhere { url, name });
         for url in &item.locations {
-            let origins = match source::origins(
-                self.dial,
-                url,
-                &provider.reach,
-                clock::now() + RESOLVE_MAX,
-            ) {
+            let deadline = clock::now() + RESOLVE_MAX;
+            let origins = match source::origins(self.dial, url, &provider.reach, deadline) {
                 Ok(origins) => origins,
                 Err(source) => {
-                    last = Error::Source { url: Box::new(url.clone()), source };
+                    last = Error::source(url, source);
                     continue;
                 }
             };
@@ -253,11 +257,11 @@ impl<'a> Fetch<'a> {
         part: &mut Part,
         origin: &Origin,
         url: &Url,
-    ) -> Result<(), Error> {
+    ) -> Result<(), Box<Error>> {
         let lie = Lie { address: origin.address, url: url.clone(), digest: item.expected.digest };
-        let name = &item.name;
+        let (name, boxed_url) = (item.name.clone(), Box::new(url.clone()));
         if self.lies.contains(&lie) {
-            return Err(Error::Lied { name: name.clone(), url: Box::new(url.clone()) });
+            return Err(Box::new(Error::Lied { name, url: boxed_url }));
         }
         loop {
             let resumed = part.written();
@@ -265,11 +269,9 @@ impl<'a> Fetch<'a> {
             let mut watch = Watch { item, url, console: self.console, told: start };
             let mut tell = |event| watch.tell(event);
             let filled = download::fill(self.dial, origin, url.path(), part, &mut tell);
-            filled.map_err(|source| Error::Download {
-                name: name.clone(),
-                url: Box::new(url.clone()),
-                source,
-            })?;
+            if let Err(source) = filled {
+                return Err(Box::new(Error::Download { name, url: boxed_url, source }));
+            }
             match part.verify() {
                 Ok(()) => {
                     self.tell_verified(item, resumed, start);
@@ -278,11 +280,7 @@ impl<'a> Fetch<'a> {
                 Err(part::Error::Digest { .. }) if resumed > 0 => {}
                 Err(source) => {
                     self.lies.push(lie);
-                    return Err(Error::Content {
-                        name: name.clone(),
-                        url: Box::new(url.clone()),
-                        source,
-                    });
+                    return Err(Box::new(Error::Content { name, url: boxed_url, source }));
                 }
             }
         }

@@ -33,7 +33,7 @@ impl Trial {
     }
 
     /// Fetches the kernel into memory.
-    fn kernel(&self, servers: &[&Server]) -> Result<Vec<u8>, Error> {
+    fn kernel(&self, servers: &[&Server]) -> Result<Vec<u8>, Box<Error>> {
         let mut fetch = self.fetch(Shelf::in_memory());
         let mut last = None;
         for server in servers {
@@ -46,7 +46,7 @@ impl Trial {
     }
 
     /// Makes `directory` the image of a server.
-    fn directory(&self, directory: &Path, server: &Server) -> Result<(), Error> {
+    fn directory(&self, directory: &Path, server: &Server) -> Result<(), Box<Error>> {
         let mut fetch = self.fetch(Shelf::in_directory(Output::open(directory)?));
         let image = one(&mut fetch, server, &[Selection::All])?;
         let items = image.wanted(&[Selection::All]);
@@ -54,7 +54,11 @@ impl Trial {
     }
 }
 
-fn one(fetch: &mut Fetch<'_>, server: &Server, selection: &[Selection]) -> Result<Image, Error> {
+fn one(
+    fetch: &mut Fetch<'_>,
+    server: &Server,
+    selection: &[Selection],
+) -> Result<Image, Box<Error>> {
     let provider = provider(server);
     let image = fetch.image(&provider)?;
     fetch.artifacts(&provider, &image.wanted(selection))?;
@@ -267,7 +271,7 @@ fn a_wrong_file_is_refused_and_not_asked_for_again() {
     assert_eq!(error.exit(), Exit::VerificationFailed);
     liar.take_log();
     let error = trial.kernel(&[&liar, &liar]).unwrap_err();
-    assert!(matches!(error, Error::Lied { .. }), "{error}");
+    assert!(matches!(*error, Error::Lied { .. }), "{error}");
     assert_eq!(error.exit(), Exit::VerificationFailed);
     assert_eq!(asked(&liar, KERNEL).len(), 1);
     assert_eq!(trial.kernel(&[&liar, &honest]).unwrap(), sample.kernel);
@@ -350,7 +354,7 @@ fn check_refused(sample: &Sample, server: &Server, reason: Refused, exit: Exit) 
     trial.request.channel = "stable".parse().unwrap();
     let error = trial.kernel(&[server]).unwrap_err();
     assert_eq!(error.exit(), exit, "{error}");
-    assert!(matches!(&error, Error::Manifest { source, .. } if *source == reason), "{error}");
+    assert!(matches!(&*error, Error::Manifest { source, .. } if *source == reason), "{error}");
     assert_eq!(server.take_log(), [format!("{MANIFEST} - -")], "nothing else is asked for");
 }
 
@@ -406,7 +410,7 @@ fn a_manifest_other_than_the_advert_named_is_refused() {
     fetch.image(&provider).unwrap();
     provider.digest = Some(Digest::of(b"another"));
     assert!(matches!(
-        fetch.image(&provider).unwrap_err(),
+        *fetch.image(&provider).unwrap_err(),
         Error::Manifest { source: Refused::Digest, .. }
     ));
 }
@@ -422,7 +426,7 @@ fn an_image_larger_than_memory_is_told_before_it_comes() {
     let mut item = image.item("kernel").unwrap().clone();
     item.expected.size = 1 << 50;
     let error = fetch.artifacts(&provider, &[&item]).unwrap_err();
-    assert!(matches!(error, Error::Memory { want: 0x4_0000_0000_0000, .. }), "{error}");
+    assert!(matches!(*error, Error::Memory { want: 0x4_0000_0000_0000, .. }), "{error}");
     assert!(!error.is_of_provider());
     assert_eq!(asked(&server, KERNEL), [""; 0]);
 }
@@ -436,15 +440,15 @@ fn a_failed_verification_says_more_than_a_broken_connection() {
         url: url.clone(),
         source: part::Error::Digest { have: digest, want: digest },
     };
-    let nowhere = || Error::Nowhere { url: url.clone(), name: "kernel".into() };
+    let nowhere = || Box::new(Error::Nowhere { url: url.clone(), name: "kernel".into() });
     let mut failures = Failures::default();
     assert!(failures.add(nowhere()));
-    assert!(failures.add(content));
+    assert!(failures.add(Box::new(content)));
     assert!(failures.add(nowhere()));
     assert_eq!(failures.latest().map(Error::exit), Some(Exit::FetchFailed));
     assert_eq!(failures.into_worst().map(|error| error.exit()), Some(Exit::VerificationFailed));
     let mut failures = Failures::default();
-    assert!(!failures.add(Error::Memory { want: 2, have: 1 }), "no other provider helps");
+    assert!(!failures.add(Box::new(Error::Memory { want: 2, have: 1 })), "no other provider helps");
     assert_eq!(failures.into_worst().map(|error| error.exit()), Some(Exit::FetchFailed));
     assert!(Failures::default().into_worst().is_none());
 }

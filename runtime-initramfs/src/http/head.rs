@@ -45,10 +45,9 @@ pub(super) struct Head {
 impl Head {
     /// The offset of the body's first octet, where `asked` is the one that was asked for.
     pub(super) fn check(&self, asked: u64) -> Result<u64, Problem> {
-        let octets = |value: &Option<String>| value.clone().map(String::into_bytes);
-        let (coding, range) = (octets(&self.coding), octets(&self.range));
-        let head =
-            fetch::Head { status: self.status, coding: coding.as_deref(), range: range.as_deref() };
+        let octets = |value| Option::map(value, str::as_bytes);
+        let (coding, range) = (octets(self.coding.as_deref()), octets(self.range.as_deref()));
+        let head = fetch::Head { status: self.status, coding, range };
         let shown =
             |value: &Option<String>, or: &str| value.clone().unwrap_or_else(|| or.to_owned());
         body_start(asked, &head).map_err(|misfit| match misfit {

@@ -345,9 +345,14 @@ impl Interface {
 
     /// The name servers.
     pub(super) fn servers(&self) -> Vec<IpAddr> {
-        let v4 = self.stack.config_v4().into_iter().flat_map(|config| config.dns_servers);
-        let v6 = self.stack.config_v6().into_iter().flat_map(|config| config.dns_servers);
-        v4.map(IpAddr::from).chain(v6.map(IpAddr::from)).collect()
+        let mut servers = Vec::new();
+        if let Some(config) = self.stack.config_v4() {
+            servers.extend(config.dns_servers.iter().map(|ip| IpAddr::V4(*ip)));
+        }
+        if let Some(config) = self.stack.config_v6() {
+            servers.extend(config.dns_servers.iter().map(|ip| IpAddr::V6(*ip)));
+        }
+        servers
     }
 }
 
