@@ -129,7 +129,7 @@ impl<'a, 'f> Acquire<'a, 'f> {
         for url in urls {
             self.tell_latest();
             self.console.step(Step::Manifest, format_args!("trying {url}"));
-            if let Some(outcome) = self.attempt(Provider::asked(url.clone()), choice) {
+            if let Some(outcome) = self.attempt(Box::new(Provider::asked(url.clone())), choice) {
                 return Some(outcome);
             }
         }
@@ -152,10 +152,10 @@ impl<'a, 'f> Acquire<'a, 'f> {
     }
 
     /// Tries one provider; `Some` when that is the end of it, well or not.
-    fn attempt(&mut self, provider: Provider, choice: Choice<'_>) -> Option<Outcome> {
+    fn attempt(&mut self, provider: Box<Provider>, choice: Choice<'_>) -> Option<Outcome> {
         self.tell_latest();
         let error = match self.bring(&provider, choice) {
-            Ok(image) => return Some(Outcome::Got { image, provider: Box::new(provider) }),
+            Ok(image) => return Some(Outcome::Got { image, provider }),
             Err(error) => error,
         };
         self.untold = true;
@@ -188,7 +188,8 @@ impl<'a, 'f> Acquire<'a, 'f> {
         }
         let resolved_by = clock::now() + RESOLVE_MAX;
         let mut addresses = Vec::new();
-        for (id, Provider { url, reach, .. }) in candidates.iter().take(COMPARED) {
+        for (id, provider) in candidates.iter().take(COMPARED) {
+            let Provider { url, reach, .. } = &**provider;
             if let Ok(origins) = source::origins(self.network, url, reach, resolved_by)
                 && let Some(origin) = origins.first()
             {
@@ -219,7 +220,7 @@ impl<'a, 'f> Acquire<'a, 'f> {
 }
 
 /// The accepted candidates, the best first.
-fn accepted(discovery: &Discovery) -> Vec<(CandidateId, Provider)> {
+fn accepted(discovery: &Discovery) -> Vec<(CandidateId, Box<Provider>)> {
     let interfaces = discovery.driver().network().interfaces();
     let mut accepted = Vec::new();
     for candidate in discovery.candidates() {
@@ -232,20 +233,20 @@ fn accepted(discovery: &Discovery) -> Vec<(CandidateId, Provider)> {
                 networks.append(&mut one.networks());
             }
         }
-        let reach = Reach::Advert {
-            interface,
-            networks,
-            pinned: verdict.class == TrustClass::Pinned,
-            known: discovery.client().addresses(candidate.id()).collect(),
-        };
+        let mut known = Vec::new();
+        for address in discovery.client().addresses(candidate.id()) {
+            known.push(address);
+        }
+        let pinned = verdict.class == TrustClass::Pinned;
+        let reach = Reach::Advert { interface, networks, pinned, known };
         let advert = candidate.advert();
-        let provider = Provider {
+        let provider = Box::new(Provider {
             url: url.clone(),
             reach,
             peer: candidate.peer().copied(),
             digest: advert.and_then(|advert| advert.digest),
             version: advert.map(|advert| advert.version.clone()),
-        };
+        });
         accepted.push((candidate.id(), provider));
     }
     accepted

@@ -239,8 +239,8 @@ fn explain(discovery: &Discovery, all: &[Report<'_>], console: Console) {
 }
 
 fn tell_excluded(network: &Network, console: Console) {
-    for (name, why) in network.excluded() {
-        console.explain(format_args!("interface {}: not used: {why}", Escaped(&name)));
+    for (name, why) in network.excluded().iter() {
+        console.explain(format_args!("interface {}: not used: {why}", Escaped(name)));
     }
 }
 

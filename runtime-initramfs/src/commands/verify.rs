@@ -158,13 +158,17 @@ fn report(image: &Image, options: &Options, console: Console) -> Exit {
         json(image, &files, &signed_by)
     } else if wrong == 0 {
         let mut text = format!(
-            "verified {} {} version {} manifest {} signed by {}\n",
+            "verified {} {} version {} manifest {} signed by",
             image.channel,
             image.arch,
             image.version.as_ref().map_or("-", Version::as_str),
             image.manifest_version,
-            signed_by.join(" ")
         );
+        for key in &signed_by {
+            text.push(' ');
+            text.push_str(key);
+        }
+        text.push('\n');
         for path in files.iter().filter_map(|file| file.path.as_deref()) {
             // Writing to a `String` does not fail.
             let _ = writeln!(text, "verified {path}");

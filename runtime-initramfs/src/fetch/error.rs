@@ -87,7 +87,7 @@ pub enum Error {
         name: String,
     },
     /// The output directory.
-    Output(output::Error),
+    Output(Box<output::Error>),
 }
 
 impl Error {
@@ -201,8 +201,8 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-impl From<output::Error> for Box<Error> {
-    fn from(error: output::Error) -> Self {
+impl From<Box<output::Error>> for Box<Error> {
+    fn from(error: Box<output::Error>) -> Self {
         Self::new(Error::Output(error))
     }
 }

@@ -97,11 +97,15 @@ impl Image {
     /// The files that are asked for, in the order of [`Image::items`].
     #[must_use]
     pub fn wanted(&self, selection: &[Selection]) -> Vec<&Item> {
-        let is_wanted = |item: &&Item| {
-            let name = Name::parse(&item.name);
-            name.is_some_and(|name| selection.iter().any(|one| one.includes(name)))
-        };
-        self.items.iter().filter(is_wanted).collect()
+        let mut wanted = Vec::new();
+        for item in &self.items {
+            if let Some(name) = Name::parse(&item.name)
+                && selection.iter().any(|one| one.includes(name))
+            {
+                wanted.push(item);
+            }
+        }
+        wanted
     }
 }
 

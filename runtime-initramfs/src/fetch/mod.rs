@@ -343,7 +343,7 @@ impl fmt::Display for Octets {
             0x10_0000..0x4000_0000 => (20, "MiB"),
             0x4000_0000.. => (30, "GiB"),
         };
-        let tenths = (u128::from(self.0) * 10) >> shift;
-        write!(f, "{}.{} {unit}", tenths / 10, tenths % 10)
+        let (whole, part) = (self.0 >> shift, self.0 & ((1 << shift) - 1));
+        write!(f, "{whole}.{} {unit}", (part * 10) >> shift)
     }
 }

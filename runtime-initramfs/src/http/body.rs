@@ -43,7 +43,7 @@ impl Response {
         address: SocketAddr,
         stream: Box<dyn Stream>,
         start: u64,
-        head: Head,
+        head: &Head,
     ) -> Self {
         let (length, rest) = match head.framing {
             Framing::Length(octets) => (Some(octets), Rest::Length(octets)),
@@ -54,7 +54,7 @@ impl Response {
             address,
             stream,
             start,
-            etag: head.etag,
+            etag: head.etag.clone(),
             length,
             rest,
             pace: Pace::new(clock::now()),

@@ -69,7 +69,7 @@ pub(super) const fn problem_of(error: StreamError) -> Problem {
 }
 
 /// Reads one head; what follows it stays in the stream.
-pub(super) fn read(stream: &mut dyn Stream, deadline: Instant) -> Result<Head, Problem> {
+pub(super) fn read(stream: &mut dyn Stream, deadline: Instant) -> Result<Box<Head>, Problem> {
     let mut head = Vec::with_capacity(1024);
     let mut room = HEAD_MAX;
     loop {
@@ -84,8 +84,8 @@ pub(super) fn read(stream: &mut dyn Stream, deadline: Instant) -> Result<Head, P
         }
         match parsed? {
             // RFC 9110 §15.2: an interim response precedes the one that was asked for.
-            Some(Head { status: 100 | 102..=199, .. }) => head.clear(),
-            Some(head) => return Ok(head),
+            Some(parsed) if matches!(parsed.status, 100 | 102..=199) => head.clear(),
+            Some(parsed) => return Ok(parsed),
             None if room == 0 => return Err(Problem::Head),
             None => {}
         }
@@ -97,7 +97,7 @@ fn take(
     head: &mut Vec<u8>,
     room: &mut usize,
     octets: &[u8],
-) -> (usize, Result<Option<Head>, Problem>) {
+) -> (usize, Result<Option<Box<Head>>, Problem>) {
     let before = head.len();
     let octets = octets.get(..*room).unwrap_or(octets);
     head.extend_from_slice(octets);
@@ -111,7 +111,7 @@ fn take(
 }
 
 /// The head that `octets` begin with and where it ends, when all of it is there.
-fn parse(octets: &[u8]) -> Result<Option<(usize, Head)>, Problem> {
+fn parse(octets: &[u8]) -> Result<Option<(usize, Box<Head>)>, Problem> {
     let mut fields = [EMPTY_HEADER; FIELDS_MAX];
     let mut response = httparse::Response::new(&mut fields);
     let end = match response.parse(octets) {
@@ -125,14 +125,14 @@ fn parse(octets: &[u8]) -> Result<Option<(usize, Head)>, Problem> {
     let shown = |name: &str| field(name).map(printable);
     let etag = field("etag").filter(|value| is_strong_etag(value));
     let etag = etag.and_then(|value| std::str::from_utf8(value).ok()?.try_into().ok());
-    let head = Head {
+    let head = Box::new(Head {
         status: response.code.unwrap_or(0),
         coding: shown("content-encoding"),
         range: shown("content-range"),
         location: shown("location"),
         etag,
         framing: framing(fields)?,
-    };
+    });
     Ok(Some((end, head)))
 }
 

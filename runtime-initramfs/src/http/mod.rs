@@ -84,7 +84,7 @@ impl Origin {
             .map_err(head::problem_of)?;
         let head = head::read(&mut *stream, deadline)?;
         let start = head.check(from.offset)?;
-        Ok(Response::new(self.address, stream, start, head))
+        Ok(Response::new(self.address, stream, start, &head))
     }
 
     /// The request. Paths and authorities come from URLs of the closed profile and validators from a head that was parsed: none

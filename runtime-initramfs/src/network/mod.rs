@@ -13,7 +13,7 @@ mod lease;
 mod resolve;
 mod tcp;
 
-use std::cell::RefCell;
+use std::cell::{Ref, RefCell};
 use std::future::poll_fn;
 use std::io;
 use std::net::IpAddr;
@@ -171,8 +171,8 @@ impl Network {
 
     /// The names of all others, with why they are not used.
     #[must_use]
-    pub fn excluded(&self) -> Vec<(String, Excluded)> {
-        self.0.excluded.borrow().clone()
+    pub fn excluded(&self) -> Ref<'_, Vec<(String, Excluded)>> {
+        self.0.excluded.borrow()
     }
 
     /// The interfaces that have an address that leads beyond their link, in the order in which they got it.

@@ -62,30 +62,30 @@ impl Network {
             let _ = found.push(ip);
             return Ok(found);
         }
-        let mut ready = self.configured();
-        ready.retain(|one| !one.servers().is_empty());
-        if ready.is_empty() {
-            return Err(ResolveError::NoServer);
-        }
         let kinds: &[DnsQueryType] = match wanted {
             Wanted::Both => &[DnsQueryType::A, DnsQueryType::Aaaa],
             Wanted::V4 => &[DnsQueryType::A],
             Wanted::V6 => &[DnsQueryType::Aaaa],
         };
-        for interface in ready {
+        let mut error = ResolveError::NoServer;
+        for interface in self.configured() {
+            if interface.servers().is_empty() {
+                continue;
+            }
             for kind in kinds {
                 let answer = with_timeout(ANSWER_WITHIN, interface.stack.dns_query(name, *kind));
                 if let Ok(Ok(addresses)) = answer.await {
-                    // Those past the limit are not needed.
-                    found.extend(
-                        addresses.into_iter().map(IpAddr::from).take(ADDRESSES - found.len()),
-                    );
+                    for address in addresses {
+                        // Those past the limit are not needed.
+                        let _ = found.push(IpAddr::from(address));
+                    }
                 }
             }
             if !found.is_empty() {
                 return Ok(found);
             }
+            error = ResolveError::NoAddress;
         }
-        Err(ResolveError::NoAddress)
+        Err(error)
     }
 }
