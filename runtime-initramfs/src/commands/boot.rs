@@ -8,7 +8,7 @@ use std::fs;
 use std::path::Path;
 
 use super::fetch::{obtain, request, single_key, trusting};
-use super::kexec::{lacks_tree, start, tree, trees};
+use super::kexec::{Unfit, assemble, start, trees};
 use super::networked;
 use super::text::Escaped;
 use crate::acquire::Choice;
@@ -16,10 +16,10 @@ use crate::cmdline::Action;
 use crate::console::{Console, Step};
 use crate::discovery::Search;
 use crate::exit::Exit;
+use crate::fetch::Fetch;
 use crate::fetch::image::{Image, Item, Selection};
 use crate::fetch::shelf::Shelf;
-use crate::fetch::{Error, Fetch};
-use crate::kexec::{self, command_line};
+use crate::kexec;
 use crate::network::Network;
 use crate::options::Options;
 use crate::{executor, init};
@@ -95,14 +95,15 @@ fn bring(
         Ok((image, _)) => image,
         Err(exit) => return exit,
     };
-    match taken(&image, options, fetch.shelf()) {
+    let mut of = |item: &Item| fetch.shelf().take(item);
+    match assemble(&image, &options.starting, &mut of) {
         Ok(image) => *ready = Some(image),
-        Err(Problem::Fetch(error)) => return super::fetch::failed(&error, console),
-        Err(Problem::NoTree(name)) => {
+        Err(Unfit::File(error)) => return super::fetch::failed(&error, console),
+        Err(Unfit::NoTree(name)) => {
             let text = format_args!("the manifest has no device tree dtbs/{}", Escaped(&name));
             return console.failed(Step::Kexec, Exit::Usage, text);
         }
-        Err(Problem::CommandLine(error)) => {
+        Err(Unfit::CommandLine(error)) => {
             return console.failed(Step::Kexec, Exit::KexecFailed, format_args!("{error}"));
         }
     }
@@ -116,28 +117,4 @@ fn wanted<'i>(image: &'i Image, options: &Options) -> Vec<&'i Item> {
     let mut items = image.wanted(&[Selection::Kernel, Selection::Initramfs]);
     items.extend(trees(image, options.starting.device_tree.as_deref()));
     items
-}
-
-/// Why a fetched image cannot be started.
-enum Problem {
-    Fetch(Box<Error>),
-    NoTree(String),
-    CommandLine(command_line::Error),
-}
-
-/// Takes the image off the shelf.
-fn taken(image: &Image, options: &Options, shelf: &mut Shelf) -> Result<kexec::Image, Problem> {
-    let starting = &options.starting;
-    let append = starting.append.iter().map(String::as_str);
-    let command_line =
-        command_line::join(image.cmdline.as_deref(), append).map_err(Problem::CommandLine)?;
-    let wanted = starting.device_tree.as_deref();
-    if let Some(name) = wanted.filter(|_| lacks_tree(image, wanted)) {
-        return Err(Problem::NoTree(name.to_owned()));
-    }
-    let mut of = |item: &Item| shelf.take(item).map_err(Problem::Fetch);
-    let kernel = image.item("kernel").map(&mut of).transpose()?.unwrap_or_default();
-    let initramfs = image.item("initramfs").map(&mut of).transpose()?;
-    let device_tree = tree(image, wanted, &mut of)?;
-    Ok(kexec::Image { kernel, initramfs, device_tree, command_line })
 }

@@ -188,8 +188,8 @@ fn report(
     let text = if options.printing.json {
         let mut files = Vec::new();
         for item in items {
-            let file = Object::default()
-                .string("name", Some(&item.name))
+            let mut file = Object::default();
+            file.string("name", Some(&item.name))
                 .string("path", Some(&path(item)))
                 .plain("size", Some(&item.expected.size))
                 .string("digest", Some(&item.expected.digest.to_string()));

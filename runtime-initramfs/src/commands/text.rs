@@ -4,6 +4,7 @@
 //! too, so that nothing is printed raw.
 
 use std::fmt::{self, Display, Write as _};
+use std::mem::take;
 use std::time::Duration;
 
 /// Displays text on one line: control characters, and characters that turn the direction of writing, as `\u{…}`.
@@ -86,7 +87,7 @@ pub(super) struct Object {
 
 impl Object {
     /// Adds a member with a string, or `null`.
-    pub(super) fn string(mut self, name: &str, value: Option<&str>) -> Self {
+    pub(super) fn string(&mut self, name: &str, value: Option<&str>) -> &mut Self {
         self.name(name);
         match value {
             None => self.text.push_str("null"),
@@ -96,7 +97,7 @@ impl Object {
     }
 
     /// Adds a member with a number or a truth value, or `null`.
-    pub(super) fn plain(mut self, name: &str, value: Option<&dyn Display>) -> Self {
+    pub(super) fn plain(&mut self, name: &str, value: Option<&dyn Display>) -> &mut Self {
         self.name(name);
         // Writing to a `String` does not fail.
         let _ = match value {
@@ -107,7 +108,7 @@ impl Object {
     }
 
     /// Adds a member with an array of strings.
-    pub(super) fn strings(mut self, name: &str, values: &[String]) -> Self {
+    pub(super) fn strings(&mut self, name: &str, values: &[String]) -> &mut Self {
         self.name(name);
         self.text.push('[');
         for (index, value) in values.iter().enumerate() {
@@ -119,7 +120,7 @@ impl Object {
     }
 
     /// Adds a member with an array of objects.
-    pub(super) fn objects(mut self, name: &str, values: &[Self]) -> Self {
+    pub(super) fn objects(&mut self, name: &str, values: &[Self]) -> &mut Self {
         self.name(name);
         self.text.push('[');
         for (index, value) in values.iter().enumerate() {
@@ -131,10 +132,10 @@ impl Object {
         self
     }
 
-    /// The object with a line feed.
-    pub(super) fn line(mut self) -> String {
+    /// The object with a line feed, taken out.
+    pub(super) fn line(&mut self) -> String {
         self.text.push_str("}\n");
-        self.text
+        take(&mut self.text)
     }
 
     fn separate(&mut self, index: usize) {
@@ -208,7 +209,11 @@ mod tests {
 
     #[test]
     fn arrays_of_strings_and_objects_are_members() {
-        let files = ["a", "b"].map(|name| Object::default().string("name", Some(name)));
+        let files = ["a", "b"].map(|name| {
+            let mut file = Object::default();
+            file.string("name", Some(name));
+            file
+        });
         let line = Object::default()
             .strings("keys", &["x\"".to_owned(), "y".to_owned()])
             .strings("none", &[])

@@ -199,12 +199,13 @@ fn json(image: &Image, files: &[Found], signed_by: &[String]) -> String {
     let mut objects = Vec::new();
     for file in files {
         verified &= file.reason.is_none();
-        let mut object = Object::default()
+        let mut object = Object::default();
+        object
             .string("name", Some(&file.name))
             .string("path", file.path.as_deref())
             .plain("verified", Some(&file.reason.is_none()));
         if let Some(reason) = &file.reason {
-            object = object.string("reason", Some(reason));
+            object.string("reason", Some(reason));
         }
         objects.push(object);
     }
