@@ -158,11 +158,14 @@ pub(super) enum Unfit<E> {
     File(Box<E>),
 }
 
-/// What is started of a verified image; `of` brings a file.
+/// Brings a file of an image.
+pub(super) type Bring<'a, E> = &'a mut dyn FnMut(&Item) -> Result<Vec<u8>, Box<E>>;
+
+/// What is started of a verified image.
 pub(super) fn assemble<E>(
     image: &Image,
     starting: &Starting,
-    of: &mut dyn FnMut(&Item) -> Result<Vec<u8>, Box<E>>,
+    of: Bring<'_, E>,
 ) -> Result<kexec::Image, Unfit<E>> {
     let wanted = starting.device_tree.as_deref();
     let trees = trees(image, wanted);
