@@ -127,7 +127,7 @@ fn sockets(ips: &[IpAddr], port: Option<u16>) -> Sockets {
     let mut sockets = Sockets::new();
     // Every kind of address but `/dnsaddr/` has a port.
     if let Some(port) = port {
-        sockets.extend(ips.iter().map(|ip| SocketAddr::new(*ip, port)));
+        sockets.extend(ips.iter().take(ADDRESSES).map(|ip| SocketAddr::new(*ip, port)));
     }
     sockets
 }

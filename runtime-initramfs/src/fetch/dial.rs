@@ -7,12 +7,6 @@ use std::net::{IpAddr, SocketAddr};
 
 use phase_core::time::Instant;
 
-/// Addresses of one name that are tried.
-pub const ADDRESSES_MAX: usize = 8;
-
-/// The addresses of a name.
-pub type Addresses = heapless::Vec<IpAddr, ADDRESSES_MAX>;
-
 /// Opens connections and resolves names.
 pub trait Dial {
     /// Waits until there is a network at all, and says whether there is: a cable that was pulled is no fault of a server.
@@ -25,11 +19,11 @@ pub trait Dial {
     /// [`DialError`]; another address may do.
     fn dial(&self, remote: SocketAddr, deadline: Instant) -> Result<Box<dyn Stream>, DialError>;
 
-    /// The addresses of `host`, a lower-case name, in the order to try them.
+    /// The addresses of `host`, a lower-case name, in the order to try them: a few.
     ///
     /// # Errors
     /// [`ResolveError`].
-    fn resolve(&self, host: &str, deadline: Instant) -> Result<Addresses, ResolveError>;
+    fn resolve(&self, host: &str, deadline: Instant) -> Result<Vec<IpAddr>, ResolveError>;
 }
 
 /// A connection: octets in order, both ways. Dropping it closes it.

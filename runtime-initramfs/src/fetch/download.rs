@@ -72,7 +72,7 @@ pub enum Event {
 /// [`Error`]; what came before it stays in the part.
 pub fn fill(
     dial: &dyn Dial,
-    origin: &Origin,
+    origin: Origin<'_>,
     path: &str,
     part: &mut Part,
     watch: &mut dyn FnMut(Event),

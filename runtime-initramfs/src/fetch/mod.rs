@@ -239,7 +239,7 @@ impl<'a> Fetch<'a> {
                 }
             };
             for origin in origins {
-                match self.bring(item, part, &origin, url) {
+                match self.bring(item, part, origin, url) {
                     Ok(()) => return Ok(()),
                     Err(error) if !error.is_of_provider() => return Err(error),
                     Err(error) => last = error,
@@ -255,7 +255,7 @@ impl<'a> Fetch<'a> {
         &mut self,
         item: &Item,
         part: &mut Part,
-        origin: &Origin,
+        origin: Origin<'_>,
         url: &Url,
     ) -> Result<(), Box<Error>> {
         let lie = Lie { address: origin.address, url: url.clone(), digest: item.expected.digest };

@@ -70,12 +70,12 @@ impl std::error::Error for Error {}
 ///
 /// # Errors
 /// [`Error`]; another URL or provider may do.
-pub fn origins(
+pub fn origins<'u>(
     dial: &dyn Dial,
-    url: &Url,
+    url: &'u Url,
     reach: &Reach,
     deadline: Instant,
-) -> Result<Vec<Origin>, Error> {
+) -> Result<Vec<Origin<'u>>, Error> {
     if url.scheme() == Scheme::Https {
         return Err(Error::Scheme);
     }
@@ -83,7 +83,7 @@ pub fn origins(
     let mut origins = Vec::new();
     for address in addresses(dial, url, reach, deadline)? {
         match destination(address, url.port(), reach) {
-            Ok(address) => origins.push(Origin { address, authority: url.authority().to_owned() }),
+            Ok(address) => origins.push(Origin { address, authority: url.authority() }),
             Err(policy) => refused = refused.or(Some((address, policy))),
         }
     }
@@ -109,8 +109,7 @@ fn addresses(
     {
         return Ok(known.clone());
     }
-    let found = dial.resolve(name, deadline).map_err(Error::Resolve)?;
-    Ok(found.iter().copied().collect())
+    dial.resolve(name, deadline).map_err(Error::Resolve)
 }
 
 fn destination(address: IpAddr, port: u16, reach: &Reach) -> Result<SocketAddr, Policy> {

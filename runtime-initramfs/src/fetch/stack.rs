@@ -1,11 +1,11 @@
 //! Dialling by this program's own network.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use embassy_net::tcp::State;
 use phase_core::time::Instant;
 
-use super::dial::{Addresses, Dial, DialError, ResolveError, Stream, StreamError};
+use super::dial::{Dial, DialError, ResolveError, Stream, StreamError};
 use crate::executor;
 use crate::network::{self, ConnectError, Network, Wanted};
 
@@ -23,7 +23,7 @@ impl Dial for Network {
         Ok(Box::new(stream))
     }
 
-    fn resolve(&self, host: &str, deadline: Instant) -> Result<Addresses, ResolveError> {
+    fn resolve(&self, host: &str, deadline: Instant) -> Result<Vec<IpAddr>, ResolveError> {
         match executor::finish_until(deadline, Self::resolve(self, host, Wanted::Both)) {
             Some(Ok(found)) => Ok(found),
             Some(Err(network::ResolveError::NoServer)) => Err(ResolveError::NoServer),

@@ -473,7 +473,7 @@ fn names_lead_to_checked_addresses_alone() {
     let unknown = source::Error::Resolve(dial::ResolveError::NoAddress);
     assert_eq!(origins(&dial, &reach(&[])), Err(unknown));
     for ip in ["127.0.0.1", "10.0.0.9", "169.254.169.254"] {
-        dial.addresses.push(ip.parse().unwrap()).unwrap();
+        dial.addresses.push(ip.parse().unwrap());
     }
     assert_eq!(origins(&dial, &reach(&[])).unwrap(), ["10.0.0.9:8080"]);
     assert_eq!(origins(&dial, &reach(&["fe80::1", "::1"])).unwrap(), ["[fe80::1%7]:8080"]);

@@ -31,12 +31,12 @@ use crate::fetch::dial::{Dial, DialError, StreamError};
 const NETWORK_WAIT: Duration = Duration::from_secs(30);
 
 /// A server at an address that was checked.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Origin {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Origin<'a> {
     /// Where to connect.
     pub address: SocketAddr,
     /// What the `Host` header says: the URL's authority.
-    pub authority: String,
+    pub authority: &'a str,
 }
 
 /// The part of a representation that is asked for.
@@ -56,7 +56,7 @@ const fn problem_of(error: StreamError, step: &'static str, wait: Duration) -> P
     }
 }
 
-impl Origin {
+impl Origin<'_> {
     /// Asks for `path`, from an offset on, and checks the head of the response.
     ///
     /// # Errors

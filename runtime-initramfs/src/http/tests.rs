@@ -1,6 +1,6 @@
 //! Responses over real connections, well and ill.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::thread;
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use phase_core::time::Instant;
 use super::*;
 use crate::clock;
 use crate::executor;
-use crate::fetch::dial::{Addresses, ResolveError, Stream};
+use crate::fetch::dial::{ResolveError, Stream};
 use crate::testing::Loopback;
 use crate::testing::server::{Answer, Server};
 
@@ -21,7 +21,7 @@ type Outcome = Result<Response, Error>;
 fn get(answer: Answer, from: From<'_>) -> (Outcome, Vec<String>) {
     let server = Server::start();
     server.put(PATH, answer);
-    let origin = Origin { address: server.address(), authority: "boot.example:8080".into() };
+    let origin = Origin { address: server.address(), authority: "boot.example:8080" };
     let response = origin.get(&Loopback::default(), PATH, from);
     (response, server.take_log())
 }
@@ -41,7 +41,7 @@ fn problem(text: &str) -> Problem {
 #[test]
 fn the_request_is_plain() {
     let origin =
-        Origin { address: "192.0.2.1:80".parse().unwrap(), authority: "boot.example:8080".into() };
+        Origin { address: "192.0.2.1:80".parse().unwrap(), authority: "boot.example:8080" };
     let version = env!("CARGO_PKG_VERSION");
     assert_eq!(
         origin.request(PATH, From::default()),
@@ -208,7 +208,7 @@ fn a_closed_port_names_the_address() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     drop(listener);
-    let origin = Origin { address, authority: "a".into() };
+    let origin = Origin { address, authority: "a" };
     let error = origin.get(&Loopback::default(), "/", From::default()).unwrap_err();
     let text = format!("cannot connect to {address}: the connection was refused");
     assert_eq!(error.to_string(), text);
@@ -228,7 +228,7 @@ impl Dial for Void {
         Err(DialError::Silent)
     }
 
-    fn resolve(&self, _host: &str, deadline: Instant) -> Result<Addresses, ResolveError> {
+    fn resolve(&self, _host: &str, deadline: Instant) -> Result<Vec<IpAddr>, ResolveError> {
         executor::sleep(deadline.since(clock::now()));
         Err(ResolveError::Silent)
     }
@@ -239,7 +239,7 @@ fn silence_is_given_up_in_every_step() {
     let server = Server::start();
     server.put("/silence", Answer::Silence);
     server.put("/stall", Answer::Stall);
-    let origin = Origin { address: server.address(), authority: "a".into() };
+    let origin = Origin { address: server.address(), authority: "a" };
     let get = |dial: &dyn Dial, path: &str| origin.get(dial, path, From::default());
     let (connecting, answering, sending) = thread::scope(|scope| {
         let connecting = scope.spawn(|| get(&Void, "/").unwrap_err());

@@ -5,7 +5,7 @@ pub(crate) mod sample;
 pub(crate) mod server;
 
 use std::io::{self, Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::task::Poll;
@@ -13,13 +13,13 @@ use std::task::Poll;
 use phase_core::time::Instant;
 
 use crate::executor;
-use crate::fetch::dial::{Addresses, Dial, DialError, ResolveError, Stream, StreamError};
+use crate::fetch::dial::{Dial, DialError, ResolveError, Stream, StreamError};
 
 /// Dials by the kernel.
 #[derive(Debug, Default)]
 pub(crate) struct Loopback {
     /// What every name is resolved to.
-    pub(crate) addresses: Addresses,
+    pub(crate) addresses: Vec<IpAddr>,
 }
 
 /// A connection of the kernel that does not block.
@@ -44,7 +44,7 @@ impl Dial for Loopback {
         Ok(Box::new(Connection { stream, watched, buffer: Vec::new() }))
     }
 
-    fn resolve(&self, _host: &str, _deadline: Instant) -> Result<Addresses, ResolveError> {
+    fn resolve(&self, _host: &str, _deadline: Instant) -> Result<Vec<IpAddr>, ResolveError> {
         if self.addresses.is_empty() {
             return Err(ResolveError::NoAddress);
         }
