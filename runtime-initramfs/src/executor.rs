@@ -1,10 +1,11 @@
 //! Waits, on one thread, for what the program wants next, and runs the tasks beside it meanwhile; in one `ppoll` when
 //! nothing can go on.
 //!
-//! The program is straight-line code that calls [`wait_until`] where it has to; a task is a future that runs while the program
-//! waits. Who waits is woken by a task, by the time ([`wake_at`], which `embassy_time` uses) or by a file descriptor
-//! ([`watch`]). Waking is remembered for each task by itself, so that only who was woken is polled: a network stack wakes
-//! its runner whenever a socket is looked at, and a runner that shared a task with the looker would never rest.
+//! The program is straight-line code that calls [`wait_until`] where it has to; a task is a future that runs while the
+//! program waits. Who waits is woken by a task, by the time ([`wake_at`], which `embassy_time` uses) or by a file
+//! descriptor ([`watch`]). Waking is remembered for each task by itself, so that only who was woken is polled: a network
+//! stack wakes its runner whenever a socket is looked at, and a runner that shared a task with the looker would never
+//! rest.
 //!
 //! Everything belongs to the thread that waits. Not here: priorities, other threads, signals.
 
