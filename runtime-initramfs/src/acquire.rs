@@ -55,7 +55,7 @@ pub enum Outcome {
 #[derive(Debug)]
 pub struct Acquire<'a, 'f> {
     fetch: &'a mut Fetch<'f>,
-    network: &'a Network,
+    network: Network,
     console: Console,
     failures: Failures,
     /// Whether the latest failure was not told yet: the last one of all is told as such.
@@ -73,7 +73,7 @@ pub fn earliest_now(trust: &Trust) -> UnixTime {
 impl<'a, 'f> Acquire<'a, 'f> {
     /// Begins with nobody tried.
     #[must_use]
-    pub fn new(fetch: &'a mut Fetch<'f>, network: &'a Network, console: Console) -> Self {
+    pub fn new(fetch: &'a mut Fetch<'f>, network: Network, console: Console) -> Self {
         Self {
             fetch,
             network,
@@ -190,7 +190,7 @@ impl<'a, 'f> Acquire<'a, 'f> {
         let mut addresses = Vec::new();
         for (id, provider) in candidates.iter().take(COMPARED) {
             let Provider { url, reach, .. } = &**provider;
-            if let Ok(origins) = source::origins(self.network, url, reach, resolved_by)
+            if let Ok(origins) = source::origins(&self.network, url, reach, resolved_by)
                 && let Some(origin) = origins.first()
             {
                 addresses.push((*id, origin.address));

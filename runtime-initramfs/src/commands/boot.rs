@@ -41,8 +41,8 @@ pub fn run(options: &Options, console: Console) -> Exit {
         Err(exit) => return exit,
     };
     let mut ready = None;
-    let work = || bring(options, search, &network, console, &mut ready);
-    let exit = networked::run(options, &network, console, work);
+    let work = || bring(options, search, network, console, &mut ready);
+    let exit = networked::run(options, network, console, work);
     match ready {
         Some(image) if exit == Exit::Success => start(image, options.starting.load_only, console),
         Some(_) | None => exit,
@@ -83,13 +83,13 @@ fn act(console: &Console) -> Exit {
 fn bring(
     options: &Options,
     search: Search,
-    network: &Network,
+    network: Network,
     console: Console,
     ready: &mut Option<kexec::Image>,
 ) -> Exit {
     single_key(&search, console);
     let request = request(&search);
-    let mut fetch = Fetch::new(network, &request, console, Shelf::in_memory());
+    let mut fetch = Fetch::new(&network, &request, console, Shelf::in_memory());
     let choice: Choice<'_> = &|image| wanted(image, options);
     let image = match obtain(options, search, network, &mut fetch, choice, console) {
         Ok((image, _)) => image,

@@ -25,8 +25,8 @@ pub fn run(options: &Options, console: Console) -> Exit {
         Ok(both) => both,
         Err(exit) => return exit,
     };
-    let work = || discover(options, search, network.clone(), console);
-    networked::run(options, &network, console, work)
+    let work = || discover(options, search, network, console);
+    networked::run(options, network, console, work)
 }
 
 /// Reads the trust files and opens the network.
@@ -178,7 +178,7 @@ fn nothing_acceptable(
 }
 
 /// No interface could be used, or none got an address.
-pub(super) fn no_network(options: &Options, network: &Network, console: Console) -> Exit {
+pub(super) fn no_network(options: &Options, network: Network, console: Console) -> Exit {
     let interfaces = network.interfaces();
     let fail = |step, text: fmt::Arguments<'_>| console.failed(step, Exit::NoNetwork, text);
     if interfaces.is_empty() {
@@ -238,7 +238,7 @@ fn explain(discovery: &Discovery, all: &[Report<'_>], console: Console) {
     ));
 }
 
-fn tell_excluded(network: &Network, console: Console) {
+fn tell_excluded(network: Network, console: Console) {
     for (name, why) in network.excluded().iter() {
         console.explain(format_args!("interface {}: not used: {why}", Escaped(name)));
     }

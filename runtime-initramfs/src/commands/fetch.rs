@@ -40,8 +40,8 @@ pub fn run(options: &Options, console: Console) -> Exit {
         Ok(both) => both,
         Err(exit) => return exit,
     };
-    let work = || fetch(options, search, &network, output, console);
-    networked::run(options, &network, console, work)
+    let work = || fetch(options, search, network, output, console);
+    networked::run(options, network, console, work)
 }
 
 /// What is wanted by a command that needs somebody to trust, and the network.
@@ -97,7 +97,7 @@ fn of_url(url: &Url) -> Option<(Channel, Arch)> {
 /// Waits until there is an address that leads beyond its link, as long as was said.
 pub(super) fn configured(
     options: &Options,
-    network: &Network,
+    network: Network,
     console: Console,
 ) -> Result<(), Exit> {
     let deadline = clock::now() + options.timeout.unwrap_or(NETWORK_TIME);
@@ -111,7 +111,7 @@ pub(super) fn configured(
 fn fetch(
     options: &Options,
     search: Search,
-    network: &Network,
+    network: Network,
     output: Output,
     console: Console,
 ) -> Exit {
@@ -122,7 +122,7 @@ fn fetch(
         [] => &[Selection::All],
         selection => selection,
     };
-    let mut fetch = Fetch::new(network, &request, console, Shelf::in_directory(output));
+    let mut fetch = Fetch::new(&network, &request, console, Shelf::in_directory(output));
     let choice: Choice<'_> = &|image| image.wanted(selection);
     let (image, provider) = match obtain(options, search, network, &mut fetch, choice, console) {
         Ok(both) => both,
@@ -139,7 +139,7 @@ fn fetch(
 pub(super) fn obtain(
     options: &Options,
     search: Search,
-    network: &Network,
+    network: Network,
     fetch: &mut Fetch<'_>,
     choice: Choice<'_>,
     console: Console,
@@ -151,7 +151,7 @@ pub(super) fn obtain(
         configured(options, network, console)?;
         acquire.from_urls(std::slice::from_ref(url), choice)
     } else {
-        let mut discovery = Discovery::begin(search, network.clone(), console);
+        let mut discovery = Discovery::begin(search, network, console);
         discovery.run(options.timeout);
         match acquire.from_discovery(&mut discovery, &fallbacks, choice) {
             Outcome::Nobody => return Err(nobody(options, &discovery, console)),

@@ -13,7 +13,7 @@ use crate::options::Options;
 /// Runs it; with `--apply-lease` the kernel gets the leases when it went well. A signal ends the process while it waits.
 pub(super) fn run(
     options: &Options,
-    network: &Network,
+    network: Network,
     console: Console,
     work: impl FnOnce() -> Exit,
 ) -> Exit {
@@ -23,10 +23,10 @@ pub(super) fn run(
     }
 }
 
-fn begin(network: &Network, console: Console) -> Result<(), Exit> {
+fn begin(network: Network, console: Console) -> Result<(), Exit> {
     match Interrupts::hold() {
         Ok(interrupts) => {
-            executor::spawn(end(interrupts, network.clone(), console));
+            executor::spawn(end(interrupts, network, console));
             Ok(())
         }
         Err(error) => {
@@ -37,7 +37,7 @@ fn begin(network: &Network, console: Console) -> Result<(), Exit> {
     }
 }
 
-fn finish(options: &Options, network: &Network, console: Console, exit: Exit) -> Exit {
+fn finish(options: &Options, network: Network, console: Console, exit: Exit) -> Exit {
     let applied = exit != Exit::Success || !options.apply_lease || network.apply_leases(console);
     network.release();
     if applied { exit } else { Exit::Internal }

@@ -74,7 +74,7 @@ fn document(
     let network = open_network(options, console)?;
     let mut fetched = Vec::new();
     let work = || {
-        if let Err(exit) = configured(options, &network, console) {
+        if let Err(exit) = configured(options, network, console) {
             return exit;
         }
         match fetch::document(&network, &url, &Reach::Asked) {
@@ -85,7 +85,7 @@ fn document(
             Err(error) => failed(&error, console),
         }
     };
-    let exit = networked::run(options, &network, console, work);
+    let exit = networked::run(options, network, console, work);
     if exit == Exit::Success { Ok((fetched, Some(url))) } else { Err(exit) }
 }
 

@@ -130,7 +130,7 @@ impl Discovery {
         let client = Box::new(Client::with_dht(clock::now(), config, finder));
         let bootstraps = if carriers == Carriers::Lan { Vec::new() } else { search.bootstraps };
         Self {
-            resolver: Resolver::new(network.clone(), bootstraps),
+            resolver: Resolver::new(network, bootstraps),
             driver: Driver::new(network),
             seen: Seen::default(),
             client,

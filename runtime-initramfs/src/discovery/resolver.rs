@@ -91,7 +91,7 @@ impl Resolver {
         for entry in &mut self.entries {
             if entry.again_at.is_some_and(|at| at <= now) {
                 entry.again_at = None;
-                let resolving = resolve(self.network.clone(), entry.address.clone());
+                let resolving = resolve(self.network, entry.address.clone());
                 entry.resolving = Some(Box::pin(resolving));
             }
             if let Some(at) = entry.again_at {

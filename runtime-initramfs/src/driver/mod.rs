@@ -88,7 +88,7 @@ impl Driver {
     #[must_use]
     pub fn new(network: Network) -> Self {
         Self {
-            connections: Connections::new(network.clone()),
+            connections: Connections::new(network),
             network,
             seen: Seen::default(),
             known: Vec::new(),
@@ -104,8 +104,8 @@ impl Driver {
 
     /// The network it runs on.
     #[must_use]
-    pub const fn network(&self) -> &Network {
-        &self.network
+    pub const fn network(&self) -> Network {
+        self.network
     }
 
     /// Whether the machine has a link.

@@ -24,7 +24,7 @@ impl Dial for Network {
     }
 
     fn resolve(&self, host: &str, deadline: Instant) -> Result<Vec<IpAddr>, ResolveError> {
-        match executor::finish_until(deadline, Self::resolve(self, host, Wanted::Both)) {
+        match executor::finish_until(deadline, Self::resolve(*self, host, Wanted::Both)) {
             Some(Ok(found)) => Ok(found),
             Some(Err(network::ResolveError::NoServer)) => Err(ResolveError::NoServer),
             Some(Err(network::ResolveError::NoAddress)) => Err(ResolveError::NoAddress),

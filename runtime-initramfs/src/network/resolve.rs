@@ -51,7 +51,7 @@ impl Network {
     ///
     /// # Errors
     /// [`ResolveError`].
-    pub async fn resolve(&self, name: &str, wanted: Wanted) -> Result<Vec<IpAddr>, ResolveError> {
+    pub async fn resolve(self, name: &str, wanted: Wanted) -> Result<Vec<IpAddr>, ResolveError> {
         if let Ok(ip) = name.parse() {
             return Ok(vec![ip]);
         }

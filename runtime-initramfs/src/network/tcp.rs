@@ -3,7 +3,6 @@
 use std::future::Future as _;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
-use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -57,7 +56,7 @@ impl Network {
     ///
     /// # Errors
     /// [`ConnectError`].
-    pub fn connect(&self, remote: SocketAddr) -> Result<Stream, ConnectError> {
+    pub fn connect(self, remote: SocketAddr) -> Result<Stream, ConnectError> {
         let interface = self.route(remote).ok_or(ConnectError::NoRoute)?;
         let mut stream = Stream::take(interface).ok_or(ConnectError::TooMany)?;
         let socket = stream.socket_mut();
@@ -79,19 +78,20 @@ impl Network {
     }
 
     /// The interface that leads to `remote`.
-    fn route(&self, remote: SocketAddr) -> Option<Rc<Interface>> {
+    fn route(self, remote: SocketAddr) -> Option<&'static Interface> {
         let ip = remote.ip();
         if let SocketAddr::V6(v6) = remote
             && v6.ip().is_unicast_link_local()
         {
-            let is_its = |one: &&Rc<Interface>| v6.scope_id() == 0 || one.index == v6.scope_id();
+            let is_its =
+                |one: &&&'static Interface| v6.scope_id() == 0 || one.index == v6.scope_id();
             let interfaces = self.interfaces();
-            return interfaces.iter().filter(is_its).find(|one| is_on_link(one, ip)).cloned();
+            return interfaces.iter().filter(is_its).find(|one| is_on_link(one, ip)).copied();
         }
         let ready = self.configured();
         let on_link = ready.iter().find(|one| is_on_link(one, ip));
         let beyond = || ready.iter().find(|one| one.has_gateway(ip.is_ipv4()));
-        on_link.or_else(beyond).cloned()
+        on_link.or_else(beyond).copied()
     }
 }
 
@@ -105,7 +105,7 @@ pub struct Stream {
     /// There until it is dropped.
     socket: Option<Socket>,
     begun: Instant,
-    home: Rc<Interface>,
+    home: &'static Interface,
 }
 
 struct Socket(TcpSocket<'static>);
@@ -118,7 +118,7 @@ impl std::fmt::Debug for Socket {
 
 impl Stream {
     /// A connection that is not in use.
-    fn take(home: Rc<Interface>) -> Option<Self> {
+    fn take(home: &'static Interface) -> Option<Self> {
         let rested = home.idle.borrow_mut().pop_front();
         let socket = match rested {
             Some(socket) => socket,
