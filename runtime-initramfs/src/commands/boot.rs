@@ -7,10 +7,9 @@
 use std::fs;
 use std::path::Path;
 
-use super::fetch::{obtain, request, single_key, trusting};
-use super::kexec::{Unfit, assemble, start, trees};
+use super::fetch::{failed, obtain, request, single_key, trusting};
+use super::kexec::{Error, assemble, start, trees};
 use super::networked;
-use super::text::Escaped;
 use crate::acquire::Choice;
 use crate::cmdline::Action;
 use crate::console::{Console, Step};
@@ -95,17 +94,11 @@ fn bring(
         Ok((image, _)) => image,
         Err(exit) => return exit,
     };
-    let mut of = |item: &Item| fetch.shelf().take(item);
+    let mut of =
+        |item: &Item| fetch.shelf().take(item).map_err(|error| Box::new(Error::Fetch(error)));
     match assemble(&image, &options.starting, &mut of) {
         Ok(image) => *ready = Some(image),
-        Err(Unfit::File(error)) => return super::fetch::failed(&error, console),
-        Err(Unfit::NoTree(name)) => {
-            let text = format_args!("the manifest has no device tree dtbs/{}", Escaped(&name));
-            return console.failed(Step::Kexec, Exit::Usage, text);
-        }
-        Err(Unfit::CommandLine(error)) => {
-            return console.failed(Step::Kexec, Exit::KexecFailed, format_args!("{error}"));
-        }
+        Err(error) => return unfit(&error, console),
     }
     let stats = executor::stats();
     console.step(Step::Boot, format_args!("everything is here, after {} wake-ups", stats.wakeups));
@@ -117,4 +110,15 @@ fn wanted<'i>(image: &'i Image, options: &Options) -> Vec<&'i Item> {
     let mut items = image.wanted(&[Selection::Kernel, Selection::Initramfs]);
     items.extend(trees(image, options.starting.device_tree.as_deref()));
     items
+}
+
+/// Tells why what was fetched cannot be started.
+fn unfit(error: &Error, console: Console) -> Exit {
+    if let Error::Fetch(error) = error {
+        return failed(error, console);
+    }
+    // Most of the command line came with the image.
+    let exit =
+        if matches!(error, Error::CommandLine(_)) { Exit::KexecFailed } else { error.exit() };
+    console.failed(Step::Kexec, exit, format_args!("{error}"))
 }

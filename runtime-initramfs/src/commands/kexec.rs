@@ -17,6 +17,7 @@ use super::text::Escaped;
 use crate::acquire::earliest_now;
 use crate::console::{Console, Step};
 use crate::exit::Exit;
+use crate::fetch;
 use crate::fetch::image::{Expected, Image, Item};
 use crate::fetch::output::MANIFEST;
 use crate::kexec::command_line::{self, COMMAND_LINE_MAX};
@@ -30,12 +31,14 @@ const FILE_MAX: u64 = 1 << 30;
 
 /// Why there is nothing to start.
 #[derive(Debug)]
-enum Error {
+pub(super) enum Error {
     Trust(trust::Error),
     /// Of a file that the operator named.
     Read(String, io::Error),
     TooLong(String, u64),
     Manifest(manifest::Error),
+    /// A file of the image that was not fetched.
+    Fetch(Box<fetch::Error>),
     /// A file of the image that cannot be read.
     Missing(String, io::Error),
     Other(String, Digest),
@@ -50,6 +53,7 @@ impl fmt::Display for Error {
             Self::Read(path, error) => write!(f, "{}: {error}", Escaped(path)),
             Self::TooLong(path, max) => write!(f, "{}: longer than {max} octets", Escaped(path)),
             Self::Manifest(error) => write!(f, "{MANIFEST}: {error}"),
+            Self::Fetch(error) => error.fmt(f),
             Self::Missing(path, error) => {
                 write!(f, "{}: {error}; fetch the image again", Escaped(path))
             }
@@ -69,7 +73,8 @@ impl fmt::Display for Error {
 impl std::error::Error for Error {}
 
 impl Error {
-    const fn exit(&self) -> Exit {
+    /// What the shell is told.
+    pub(super) const fn exit(&self) -> Exit {
         match self {
             Self::Trust(_)
             | Self::Read(..)
@@ -77,6 +82,7 @@ impl Error {
             | Self::NoTree(_)
             | Self::CommandLine(_)
             | Self::Manifest(manifest::Error::NoTrust) => Exit::Usage,
+            Self::Fetch(error) => error.exit(),
             Self::Manifest(_) | Self::Missing(..) | Self::Other(..) => Exit::VerificationFailed,
         }
     }
@@ -140,46 +146,29 @@ fn verified(
         Image::verify(document, None, &policy).map_err(|error| Box::new(Error::Manifest(error)))?;
     console.step(Step::Verify, format_args!("{image}"));
     let mut of = |item: &Item| read_verified(directory, &item.name, item.expected);
-    assemble(&image, &options.starting, &mut of).map_err(|unfit| match unfit {
-        Unfit::NoTree(name) => Box::new(Error::NoTree(name)),
-        Unfit::CommandLine(error) => Box::new(Error::CommandLine(error)),
-        Unfit::File(error) => error,
-    })
+    assemble(&image, &options.starting, &mut of)
 }
 
-/// Why a verified image cannot be started as it was asked for; `E`: why a file of it cannot be had.
-#[derive(Debug)]
-pub(super) enum Unfit<E> {
-    /// It lacks the device tree that was asked for.
-    NoTree(String),
-    /// Its command line, and what was to be appended.
-    CommandLine(command_line::Error),
-    /// A file.
-    File(Box<E>),
-}
+/// The octets of a file.
+type Octets = Result<Vec<u8>, Box<Error>>;
 
-/// Brings a file of an image.
-pub(super) type Bring<'a, E> = &'a mut dyn FnMut(&Item) -> Result<Vec<u8>, Box<E>>;
-
-/// What is started of a verified image.
-pub(super) fn assemble<E>(
+/// What is started of a verified image; `of` brings a file of it.
+pub(super) fn assemble(
     image: &Image,
     starting: &Starting,
-    of: Bring<'_, E>,
-) -> Result<kexec::Image, Unfit<E>> {
+    of: &mut dyn FnMut(&Item) -> Octets,
+) -> Result<kexec::Image, Box<Error>> {
     let wanted = starting.device_tree.as_deref();
     let trees = trees(image, wanted);
     if let Some(wanted) = wanted
         && wanted != device_tree::NONE
         && trees.is_empty()
     {
-        return Err(Unfit::NoTree(wanted.to_owned()));
+        return Err(Box::new(Error::NoTree(wanted.to_owned())));
     }
-    let append = starting.append.iter().map(String::as_str);
-    let command_line =
-        command_line::join(image.cmdline.as_deref(), append).map_err(Unfit::CommandLine)?;
+    let command_line = join(image.cmdline.as_deref(), &starting.append)?;
     let mut file = |name: &str| match image.item(name) {
-        Some(item) => of(item).map(Some).map_err(Unfit::File),
+        Some(item) => of(item).map(Some),
         None => Ok(None),
     };
     // A manifest without a kernel is not accepted.
@@ -188,7 +177,7 @@ pub(super) fn assemble<E>(
     let mut device_tree = None;
     let machine = device_tree::of_machine().unwrap_or_default();
     for tree in trees {
-        let tree = of(tree).map_err(Unfit::File)?;
+        let tree = of(tree)?;
         if wanted.is_some() || device_tree::is_for(&tree, &machine) {
             device_tree = Some(tree);
             break;
@@ -237,7 +226,7 @@ fn join(line: Option<&str>, append: &[String]) -> Result<String, Box<Error>> {
 }
 
 /// Reads a file of at most `max` octets.
-fn read(path: &str, max: u64) -> Result<Vec<u8>, Box<Error>> {
+fn read(path: &str, max: u64) -> Octets {
     let octets = read_at_most(Path::new(path), max.saturating_add(1));
     let octets = octets.map_err(|error| Box::new(Error::Read(path.to_owned(), error)))?;
     if octets.len() as u64 > max {
@@ -247,7 +236,7 @@ fn read(path: &str, max: u64) -> Result<Vec<u8>, Box<Error>> {
 }
 
 /// Reads a file of the image and verifies what was read.
-fn read_verified(directory: &Path, name: &str, expected: Expected) -> Result<Vec<u8>, Box<Error>> {
+fn read_verified(directory: &Path, name: &str, expected: Expected) -> Octets {
     let path = directory.join(name);
     let shown = path.display().to_string();
     let octets = match read_at_most(&path, expected.size.saturating_add(1)) {
