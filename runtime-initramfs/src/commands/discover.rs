@@ -4,6 +4,7 @@ use std::fmt::{self, Write as _};
 
 use phase_core::client::Carriers;
 use phase_core::machine::{Family, Network as Prefix};
+use phase_core::wire::multiaddr::Address;
 use phase_core::wire::trust;
 
 use super::networked;
@@ -33,9 +34,12 @@ pub fn run(options: &Options, console: Console) -> Exit {
 pub(super) fn prepare(options: &Options, console: Console) -> Result<(Search, Network), Exit> {
     let usage = |text: fmt::Arguments<'_>| console.failed(Step::Boot, Exit::Usage, text);
     let (trust, of_files) = load(&options.trust).map_err(|error| usage(format_args!("{error}")))?;
-    let mut bootstraps = options.bootstraps.clone();
-    bootstraps.extend(of_files);
-    bootstraps.dedup();
+    let mut bootstraps: Vec<Address> = Vec::new();
+    for bootstrap in options.bootstraps.iter().chain(&of_files) {
+        if !bootstraps.contains(bootstrap) {
+            bootstraps.push(bootstrap.clone());
+        }
+    }
     if options.carriers == Carriers::Wan && bootstraps.is_empty() {
         return Err(usage(format_args!(
             "mode wan needs a node to enter the DHT by: give --bootstrap /ip4/ADDRESS/tcp/4001/p2p/PEER_ID, or a \

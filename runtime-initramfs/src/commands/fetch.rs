@@ -144,8 +144,10 @@ pub(super) fn obtain(
     choice: Choice<'_>,
     console: Console,
 ) -> Result<(Box<Image>, Box<Provider>), Exit> {
-    let mut fallbacks: Vec<Url> = search.trust.fallbacks().cloned().collect();
-    fallbacks.extend(options.fallbacks.iter().cloned());
+    let mut fallbacks = Vec::new();
+    for url in search.trust.fallbacks().chain(&options.fallbacks) {
+        fallbacks.push(url.clone());
+    }
     let acquire = Acquire::new(fetch, network, console);
     let outcome = if let Some(url) = &options.manifest {
         configured(options, network, console)?;
