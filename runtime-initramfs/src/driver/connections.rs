@@ -14,6 +14,9 @@ use crate::clock;
 use crate::executor;
 use crate::network::{ConnectError, Network, SEND, Stream};
 
+/// Octets that are fed at once, so that a fast peer keeps nobody else waiting for long.
+const RECEIVED_MAX: usize = 9 * 1024;
+
 /// How long the last octets of a closed connection may take, in microseconds.
 const CLOSING_MAX: u64 = 3_000_000;
 
@@ -101,17 +104,12 @@ impl Connections {
         }
     }
 
-    /// Feeds one piece of news; ready when there was one. `buffer`: room for received octets.
-    pub(super) fn poll<M: Machine>(
-        &mut self,
-        machine: &mut M,
-        buffer: &mut [u8],
-        cx: &mut Context<'_>,
-    ) -> Poll<()> {
+    /// Feeds one piece of news; ready when there was one.
+    pub(super) fn poll<M: Machine>(&mut self, machine: &mut M, cx: &mut Context<'_>) -> Poll<()> {
         let mut at = 0;
         while let Some(slot) = self.slots.get_mut(at) {
             let id = slot.id;
-            match slot.look(machine, buffer, cx) {
+            match slot.look(machine, cx) {
                 Look::Nothing => at += 1,
                 Look::Fed => {
                     // Others first the next time.
@@ -133,12 +131,7 @@ impl Connections {
 }
 
 impl Slot {
-    fn look<M: Machine>(
-        &mut self,
-        machine: &mut M,
-        buffer: &mut [u8],
-        cx: &mut Context<'_>,
-    ) -> Look {
+    fn look<M: Machine>(&mut self, machine: &mut M, cx: &mut Context<'_>) -> Look {
         let id = self.id;
         let mut feed = |input: ConnectionInput<'_>| {
             machine.handle_input(clock::now(), Input::Connection(id, input));
@@ -168,13 +161,15 @@ impl Slot {
                     // Wakes when the other side has taken something. That it is over is seen below.
                     let _ = pin!(stream.socket_mut().flush()).poll(cx);
                 }
-                let received = pin!(stream.socket_mut().read(buffer)).poll(cx);
-                match received {
+                let mut take = |octets: &[u8]| {
+                    let octets = octets.get(..RECEIVED_MAX).unwrap_or(octets);
+                    feed(ConnectionInput::Received(octets));
+                    octets.len()
+                };
+                match stream.poll_read(cx, &mut take) {
                     Poll::Pending => Look::Nothing,
-                    Poll::Ready(Ok(0)) => Look::Over(Some(CloseReason::Ended)),
-                    Poll::Ready(Ok(count)) => {
-                        feed(ConnectionInput::Received(buffer.get(..count).unwrap_or_default()))
-                    }
+                    Poll::Ready(Ok(true)) => Look::Fed,
+                    Poll::Ready(Ok(false)) => Look::Over(Some(CloseReason::Ended)),
                     Poll::Ready(Err(_)) => Look::Over(Some(CloseReason::Reset)),
                 }
             }

@@ -167,7 +167,7 @@ impl Driver {
             // Neither keeps the other from being looked at, however much there is.
             self.was_connections = !self.was_connections;
             let fed = match self.was_connections {
-                true => self.connections.poll(machine, &mut self.receive, cx),
+                true => self.connections.poll(machine, cx),
                 false => self.poll_datagram(machine, cx),
             };
             if fed.is_ready() {

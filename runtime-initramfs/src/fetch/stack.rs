@@ -2,7 +2,6 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use embassy_net::tcp::State;
 use phase_core::time::Instant;
 
 use super::dial::{Dial, DialError, ResolveError, Stream, StreamError};
@@ -62,20 +61,8 @@ impl Stream for network::Stream {
         deadline: Instant,
         take: &mut dyn FnMut(&[u8]) -> usize,
     ) -> Result<bool, StreamError> {
-        let socket = self.socket_mut();
-        match executor::finish_until(deadline, socket.read_with(|octets| (take(octets), ()))) {
-            Some(Ok(())) => Ok(true),
-            // The stack tells every end alike; only the state shows that the peer ended it in order.
-            Some(Err(_)) => match socket.state() {
-                State::CloseWait | State::LastAck | State::Closing | State::TimeWait => Ok(false),
-                State::Closed
-                | State::Listen
-                | State::SynSent
-                | State::SynReceived
-                | State::Established
-                | State::FinWait1
-                | State::FinWait2 => Err(StreamError::Broken),
-            },
+        match executor::wait_until(deadline, |cx| self.poll_read(cx, take)) {
+            Some(read) => read.map_err(|_| StreamError::Broken),
             None => Err(StreamError::Silent),
         }
     }

@@ -3,7 +3,7 @@
 use std::future::Future as _;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use embassy_net::tcp::{ConnectError as StackError, State, TcpSocket};
@@ -153,6 +153,35 @@ impl Stream {
             | State::Closing
             | State::LastAck => Poll::Ready(Ok(())),
         }
+    }
+
+    /// Ready when there are octets, of which `take` is shown some, at least one, where they lie, and says how many it took;
+    /// or when there are no more to come, because the other side has ended in order: `false`.
+    ///
+    /// # Errors
+    /// The connection broke.
+    pub fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        take: &mut dyn FnMut(&[u8]) -> usize,
+    ) -> Poll<Result<bool, embassy_net::tcp::Error>> {
+        let socket = self.socket_mut();
+        // It keeps nothing from one poll to the next.
+        let read = ready!(pin!(socket.read_with(|octets| (take(octets), ()))).poll(cx));
+        Poll::Ready(match read {
+            Ok(()) => Ok(true),
+            // The stack tells every end alike; only the state shows that the peer ended it in order.
+            Err(error) => match socket.state() {
+                State::CloseWait | State::LastAck | State::Closing | State::TimeWait => Ok(false),
+                State::Closed
+                | State::Listen
+                | State::SynSent
+                | State::SynReceived
+                | State::Established
+                | State::FinWait1
+                | State::FinWait2 => Err(error),
+            },
+        })
     }
 
     /// The socket.
