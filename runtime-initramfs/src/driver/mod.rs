@@ -1,11 +1,11 @@
 //! Runs a machine of the core on the stacks of a [`Network`]: datagrams, links and connections, and nothing of the protocol.
 //!
 //! ```no_run
-//! # use phase_boot::{driver::Driver, network::Network};
-//! # async fn run<M: phase_core::machine::Machine>(mut machine: M, network: Network) {
+//! # use phase_boot::{driver::Driver, executor, network::Network};
+//! # use phase_core::{machine::Machine, time::Instant};
+//! # fn run<M: Machine>(mut machine: M, network: Network, deadline: Instant) {
 //! let mut driver = Driver::new(network);
-//! loop {
-//!     let event = driver.next_event(&mut machine).await;
+//! while let Some(event) = executor::wait_until(deadline, |cx| driver.poll_event(&mut machine, cx)) {
 //!     // Commands go to the machine between two events, with `phase_boot::clock::now()`.
 //! #   drop(event);
 //! }
@@ -18,9 +18,8 @@
 mod connections;
 
 use std::collections::VecDeque;
-use std::future::poll_fn;
 use std::net::{IpAddr, SocketAddr};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 
 use embassy_net::udp::UdpMetadata;
 use phase_core::limits::TRANSMIT_MAX;
@@ -89,7 +88,7 @@ impl Driver {
     #[must_use]
     pub fn new(network: Network) -> Self {
         Self {
-            connections: Connections::new(network.clone()),
+            connections: Connections::new(network),
             network,
             seen: Seen::default(),
             known: Vec::new(),
@@ -105,8 +104,8 @@ impl Driver {
 
     /// The network it runs on.
     #[must_use]
-    pub const fn network(&self) -> &Network {
-        &self.network
+    pub const fn network(&self) -> Network {
+        self.network
     }
 
     /// Whether the machine has a link.
@@ -121,13 +120,17 @@ impl Driver {
         self.counters
     }
 
-    /// Runs `machine` until it tells something. May be dropped at any time and called again: nothing is lost.
-    pub async fn next_event<M: Machine>(&mut self, machine: &mut M) -> M::Event {
+    /// Runs `machine` until it tells something or has to wait: then it is to be called again by whoever `cx` wakes.
+    pub fn poll_event<M: Machine>(
+        &mut self,
+        machine: &mut M,
+        cx: &mut Context<'_>,
+    ) -> Poll<M::Event> {
         loop {
             if let Some(event) = self.drain(machine) {
-                return event;
+                return Poll::Ready(event);
             }
-            poll_fn(|cx| self.poll_feed(machine, cx)).await;
+            ready!(self.poll_feed(machine, cx));
         }
     }
 
@@ -164,7 +167,7 @@ impl Driver {
             // Neither keeps the other from being looked at, however much there is.
             self.was_connections = !self.was_connections;
             let fed = match self.was_connections {
-                true => self.connections.poll(machine, &mut self.receive, cx),
+                true => self.connections.poll(machine, cx),
                 false => self.poll_datagram(machine, cx),
             };
             if fed.is_ready() {
