@@ -17,7 +17,6 @@
 
 mod connections;
 
-use std::collections::VecDeque;
 use std::net::{IpAddr, SocketAddr};
 use std::task::{Context, Poll, Waker, ready};
 
@@ -71,7 +70,7 @@ pub struct Driver {
     network: Network,
     seen: Seen,
     known: Vec<Known>,
-    news: VecDeque<News>,
+    news: Vec<News>,
     connections: Connections,
     transmit: Box<TransmitBuffer>,
     receive: Box<[u8]>,
@@ -92,7 +91,7 @@ impl Driver {
             network,
             seen: Seen::default(),
             known: Vec::new(),
-            news: VecDeque::new(),
+            news: Vec::new(),
             transmit: Box::new([0; TRANSMIT_MAX]),
             receive: vec![0; RECEIVE_MAX].into(),
             turn: 0,
@@ -155,7 +154,8 @@ impl Driver {
             self.relist();
         }
         let now = clock::now();
-        if let Some(news) = self.news.pop_front() {
+        if !self.news.is_empty() {
+            let news = self.news.remove(0);
             self.tell(machine, &news);
             return Poll::Ready(());
         }
@@ -270,13 +270,13 @@ impl Driver {
         }
         for before in &self.known {
             if !there.iter().any(|one| one.id == before.id) {
-                self.news.push_back(News::Down(before.id));
+                self.news.push(News::Down(before.id));
             }
         }
         for one in &there {
             let before = self.known.iter().find(|before| before.id == one.id);
             if before.is_none_or(|before| before.networks != one.networks) {
-                self.news.push_back(News::Up(one.id));
+                self.news.push(News::Up(one.id));
             }
         }
         self.known = there;

@@ -4,7 +4,6 @@
 //! goes back to it.
 
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
 use std::future::{Future as _, poll_fn};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::pin::pin;
@@ -69,7 +68,7 @@ pub struct Interface {
     mdns: UdpSocket<'static>,
     ephemeral: UdpSocket<'static>,
     /// Connections that are not in use, the one that has rested longest in front.
-    pub(super) idle: RefCell<VecDeque<TcpSocket<'static>>>,
+    pub(super) idle: RefCell<Vec<TcpSocket<'static>>>,
     /// Connections that were made.
     pub(super) made: Cell<usize>,
     socket: &'static PacketSocket,

@@ -61,7 +61,6 @@ impl Network {
         let mut stream = Stream::take(interface).ok_or(ConnectError::TooMany)?;
         let socket = stream.socket_mut();
         socket.set_timeout(Some(embassy_time::Duration::from_secs(SILENCE_MAX.as_secs())));
-        socket.set_keep_alive(None);
         // What is given together is sent together, and at once.
         socket.set_nagle_enabled(false);
         // It sends the first segment when it is polled first; after that the state says everything.
@@ -119,14 +118,14 @@ impl std::fmt::Debug for Socket {
 impl Stream {
     /// A connection that is not in use.
     fn take(home: &'static Interface) -> Option<Self> {
-        let rested = home.idle.borrow_mut().pop_front();
-        let socket = match rested {
-            Some(socket) => socket,
-            None if home.made.get() < CONNECTIONS => {
+        let mut idle = home.idle.borrow_mut();
+        let socket = match idle.is_empty() {
+            false => idle.remove(0),
+            true if home.made.get() < CONNECTIONS => {
                 home.made.set(home.made.get() + 1);
                 TcpSocket::new(home.stack, vec![0; RECEIVE].leak(), vec![0; SEND].leak())
             }
-            None => return None,
+            true => return None,
         };
         Some(Self { socket: Some(Socket(socket)), begun: clock::now(), home })
     }
@@ -200,6 +199,6 @@ impl Drop for Stream {
         if !matches!(socket.state(), State::Closed | State::TimeWait) {
             socket.abort();
         }
-        self.home.idle.borrow_mut().push_back(socket);
+        self.home.idle.borrow_mut().push(socket);
     }
 }
