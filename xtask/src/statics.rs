@@ -101,6 +101,13 @@ impl Processor {
                 "-Ccode-model=tiny",
                 "-Cllvm-args=-machine-outliner-reruns=3",
                 "-Ctarget-feature=-outline-atomics",
+                // Instructions in the order they are written in are alike in more places, need fewer registers, and so are
+                // 11 KiB fewer; a processor that reorders them is no slower by it. SHA-256 has 3 % fewer too.
+                "-Cllvm-args=-enable-misched=false",
+                "-Cllvm-args=-enable-post-misched=false",
+                // Constants are made where they are used, and registers saved in few places: 2 KiB.
+                "-Cllvm-args=-disable-machine-licm",
+                "-Cllvm-args=-split-spill-mode=size",
             ],
             Self::X86_64 => &[],
         }
