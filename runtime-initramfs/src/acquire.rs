@@ -2,11 +2,9 @@
 //! fallbacks, until one of them gives all that is wanted.
 //! Not here: what is acceptable and in which order (`phase_core::select`), what becomes of the image.
 
-use std::array;
+use std::task::Poll;
 use std::time::Duration;
 
-use embassy_futures::join::join_array;
-use embassy_time::with_timeout;
 use phase_core::client::CandidateId;
 use phase_core::select::{ClockFloor, TrustClass};
 use phase_core::time::UnixTime;
@@ -16,10 +14,11 @@ use phase_core::wire::url::Url;
 use crate::clock::{self, EPOCH, unix_time};
 use crate::console::{Console, Step};
 use crate::discovery::Discovery;
+use crate::executor;
 use crate::fetch::image::{Image, Item};
-use crate::fetch::source::{self, Reach};
+use crate::fetch::source::{self, RESOLVE_MAX, Reach};
 use crate::fetch::{Error, Failures, Fetch, Provider};
-use crate::network::Network;
+use crate::network::{Network, Stream};
 
 /// How long further providers are collected once one is found: one with a later version goes first.
 const COLLECT: Duration = Duration::from_millis(100);
@@ -28,7 +27,7 @@ const COLLECT: Duration = Duration::from_millis(100);
 const OTHERS: Duration = Duration::from_secs(3);
 
 /// How long one provider's connection is waited for when several are compared.
-const COMPARE: embassy_time::Duration = embassy_time::Duration::from_millis(500);
+const COMPARE: Duration = Duration::from_millis(500);
 
 /// Providers that are compared.
 const COMPARED: usize = 4;
@@ -47,7 +46,7 @@ pub enum Outcome {
         provider: Box<Provider>,
     },
     /// Providers were tried; what to tell of their failures.
-    Failed(Error),
+    Failed(Box<Error>),
     /// There was nobody to try.
     Nobody,
 }
@@ -55,8 +54,8 @@ pub enum Outcome {
 /// Tries providers until one gives everything.
 #[derive(Debug)]
 pub struct Acquire<'a, 'f> {
-    fetch: &'a mut Fetch<'f, Network>,
-    network: &'a Network,
+    fetch: &'a mut Fetch<'f>,
+    network: Network,
     console: Console,
     failures: Failures,
     /// Whether the latest failure was not told yet: the last one of all is told as such.
@@ -74,7 +73,7 @@ pub fn earliest_now(trust: &Trust) -> UnixTime {
 impl<'a, 'f> Acquire<'a, 'f> {
     /// Begins with nobody tried.
     #[must_use]
-    pub fn new(fetch: &'a mut Fetch<'f, Network>, network: &'a Network, console: Console) -> Self {
+    pub fn new(fetch: &'a mut Fetch<'f>, network: Network, console: Console) -> Self {
         Self {
             fetch,
             network,
@@ -86,15 +85,15 @@ impl<'a, 'f> Acquire<'a, 'f> {
     }
 
     /// Tries these manifests, in their order.
-    pub async fn from_urls(mut self, urls: &[Url], choice: Choice<'_>) -> Outcome {
-        match self.try_urls(urls, choice).await {
+    pub fn from_urls(mut self, urls: &[Url], choice: Choice<'_>) -> Outcome {
+        match self.try_urls(urls, choice) {
             Some(outcome) => outcome,
             None => self.end(),
         }
     }
 
     /// Tries what a discovery found, after its [`Discovery::run`], then `fallbacks`.
-    pub async fn from_discovery(
+    pub fn from_discovery(
         mut self,
         discovery: &mut Discovery,
         fallbacks: &[Url],
@@ -102,18 +101,18 @@ impl<'a, 'f> Acquire<'a, 'f> {
     ) -> Outcome {
         if discovery.client().best().is_some() {
             if !self.fetch.request().has_only_signer() {
-                discovery.collect(COLLECT).await;
+                discovery.collect(COLLECT);
             }
-            if let Some(outcome) = self.try_found(discovery, choice).await {
+            if let Some(outcome) = self.try_found(discovery, choice) {
                 return outcome;
             }
             // Others may answer more slowly.
-            discovery.collect(OTHERS).await;
-            if let Some(outcome) = self.try_found(discovery, choice).await {
+            discovery.collect(OTHERS);
+            if let Some(outcome) = self.try_found(discovery, choice) {
                 return outcome;
             }
         }
-        if let Some(outcome) = self.try_urls(fallbacks, choice).await {
+        if let Some(outcome) = self.try_urls(fallbacks, choice) {
             return outcome;
         }
         self.end()
@@ -126,11 +125,11 @@ impl<'a, 'f> Acquire<'a, 'f> {
         self.failures.into_worst().map_or(Outcome::Nobody, Outcome::Failed)
     }
 
-    async fn try_urls(&mut self, urls: &[Url], choice: Choice<'_>) -> Option<Outcome> {
+    fn try_urls(&mut self, urls: &[Url], choice: Choice<'_>) -> Option<Outcome> {
         for url in urls {
             self.tell_latest();
             self.console.step(Step::Manifest, format_args!("trying {url}"));
-            if let Some(outcome) = self.attempt(Provider::asked(url.clone()), choice).await {
+            if let Some(outcome) = self.attempt(Box::new(Provider::asked(url.clone())), choice) {
                 return Some(outcome);
             }
         }
@@ -138,18 +137,14 @@ impl<'a, 'f> Acquire<'a, 'f> {
     }
 
     /// Tries every accepted candidate that was not tried before.
-    async fn try_found(
-        &mut self,
-        discovery: &mut Discovery,
-        choice: Choice<'_>,
-    ) -> Option<Outcome> {
-        self.compare(discovery).await;
+    fn try_found(&mut self, discovery: &mut Discovery, choice: Choice<'_>) -> Option<Outcome> {
+        self.compare(discovery);
         for (id, provider) in accepted(discovery) {
             if self.tried.contains(&id) {
                 continue;
             }
             self.tried.push(id);
-            if let Some(outcome) = self.attempt(provider, choice).await {
+            if let Some(outcome) = self.attempt(provider, choice) {
                 return Some(outcome);
             }
         }
@@ -157,16 +152,10 @@ impl<'a, 'f> Acquire<'a, 'f> {
     }
 
     /// Tries one provider; `Some` when that is the end of it, well or not.
-    async fn attempt(&mut self, provider: Provider, choice: Choice<'_>) -> Option<Outcome> {
+    fn attempt(&mut self, provider: Box<Provider>, choice: Choice<'_>) -> Option<Outcome> {
         self.tell_latest();
-        let error = match self.fetch.image(&provider).await {
-            Ok(image) => match self.fetch.artifacts(&provider, &choice(&image)).await {
-                Ok(()) => {
-                    let (image, provider) = (Box::new(image), Box::new(provider));
-                    return Some(Outcome::Got { image, provider });
-                }
-                Err(error) => error,
-            },
+        let error = match self.bring(&provider, choice) {
+            Ok(image) => return Some(Outcome::Got { image, provider }),
             Err(error) => error,
         };
         self.untold = true;
@@ -174,6 +163,12 @@ impl<'a, 'f> Acquire<'a, 'f> {
             return None;
         }
         std::mem::take(&mut self.failures).into_worst().map(Outcome::Failed)
+    }
+
+    fn bring(&mut self, provider: &Provider, choice: Choice<'_>) -> Result<Box<Image>, Box<Error>> {
+        let image = self.fetch.image(provider)?;
+        self.fetch.artifacts(provider, &choice(&image))?;
+        Ok(Box::new(image))
     }
 
     /// Tells why the one who was tried last failed.
@@ -186,54 +181,73 @@ impl<'a, 'f> Acquire<'a, 'f> {
     }
 
     /// Measures the way to each candidate where there are several, so that the near ones rank higher.
-    async fn compare(&self, discovery: &mut Discovery) {
+    fn compare(&self, discovery: &mut Discovery) {
         let candidates = accepted(discovery);
         if candidates.len() < 2 {
             return;
         }
-        let network = self.network;
-        let trips: [_; COMPARED] = array::from_fn(|index| {
-            let candidate = candidates.get(index);
-            async move {
-                let (id, provider) = candidate?;
-                let origins =
-                    source::origins(network, &provider.url, &provider.reach).await.ok()?;
-                let address = origins.first()?.address;
-                let begun = clock::now();
-                with_timeout(COMPARE, network.connect(address)).await.ok()?.ok()?;
-                Some((*id, clock::now().since(begun)))
+        let resolved_by = clock::now() + RESOLVE_MAX;
+        let mut addresses = Vec::new();
+        for (id, provider) in candidates.iter().take(COMPARED) {
+            let Provider { url, reach, .. } = &**provider;
+            if let Ok(origins) = source::origins(&self.network, url, reach, resolved_by)
+                && let Some(origin) = origins.first()
+            {
+                addresses.push((*id, origin.address));
             }
-        });
-        for (id, trip) in join_array(trips).await.into_iter().flatten() {
-            discovery.client_mut().set_rtt(id, trip);
         }
+        // All at one time, so that they take no longer than one.
+        let begun = clock::now();
+        let mut connecting: Vec<(CandidateId, Stream)> = Vec::new();
+        for (id, address) in addresses {
+            if let Ok(stream) = self.network.connect(address) {
+                connecting.push((id, stream));
+            }
+        }
+        let _: Option<()> = executor::wait_until(begun + COMPARE, |cx| {
+            connecting.retain_mut(|(id, stream)| match stream.poll_connected(cx) {
+                Poll::Pending => true,
+                Poll::Ready(connected) => {
+                    if connected.is_ok() {
+                        discovery.client_mut().set_rtt(*id, clock::now().since(begun));
+                    }
+                    false
+                }
+            });
+            if connecting.is_empty() { Poll::Ready(()) } else { Poll::Pending }
+        });
     }
 }
 
 /// The accepted candidates, the best first.
-fn accepted(discovery: &Discovery) -> Vec<(CandidateId, Provider)> {
-    let client = discovery.client();
-    let provider = |candidate: &phase_core::client::Candidate| {
-        let class = candidate.verdict().ok()?.class;
+fn accepted(discovery: &Discovery) -> Vec<(CandidateId, Box<Provider>)> {
+    let interfaces = discovery.driver().network().interfaces();
+    let mut accepted = Vec::new();
+    for candidate in discovery.candidates() {
+        let (Ok(verdict), Some(url)) = (candidate.verdict(), candidate.url()) else { continue };
         let interface = candidate.link().map(|link| link.interface);
-        let interfaces = discovery.driver().network().interfaces();
-        // What the DHT says may lead to any interface.
-        let near = interfaces.iter().filter(|one| interface.is_none_or(|index| one.index == index));
-        let reach = Reach::Advert {
-            interface,
-            networks: near.flat_map(|one| one.networks()).collect(),
-            pinned: class == TrustClass::Pinned,
-            known: client.addresses(candidate.id()).collect(),
-        };
+        let mut networks = Vec::new();
+        for one in &interfaces {
+            // What the DHT says may lead to any interface.
+            if interface.is_none_or(|index| one.index == index) {
+                networks.append(&mut one.networks());
+            }
+        }
+        let mut known = Vec::new();
+        for address in discovery.client().addresses(candidate.id()) {
+            known.push(address);
+        }
+        let pinned = verdict.class == TrustClass::Pinned;
+        let reach = Reach::Advert { interface, networks, pinned, known };
         let advert = candidate.advert();
-        let provider = Provider {
-            url: candidate.url()?.clone(),
+        let provider = Box::new(Provider {
+            url: url.clone(),
             reach,
             peer: candidate.peer().copied(),
             digest: advert.and_then(|advert| advert.digest),
             version: advert.map(|advert| advert.version.clone()),
-        };
-        Some((candidate.id(), provider))
-    };
-    client.candidates().filter_map(provider).collect()
+        });
+        accepted.push((candidate.id(), provider));
+    }
+    accepted
 }

@@ -2,11 +2,10 @@
 //!
 //! Not for the first process, which the kernel protects from signals that it does not handle.
 
-use std::future::poll_fn;
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::rc::Rc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 
 use nix::sys::signal::{SigSet, Signal, raise};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
@@ -39,20 +38,17 @@ impl Interrupts {
         Ok(Self { fd: Rc::new(fd), signals })
     }
 
-    /// Waits for one.
-    pub async fn wait(&self) -> Signal {
-        poll_fn(|cx| {
-            let mut information = [0; SIGINFO];
-            if read(&self.fd, &mut information).is_ok_and(|len| len == SIGINFO)
-                && let Some(number) = information.first_chunk::<4>()
-                && let Ok(signal) = Signal::try_from(i32::from_ne_bytes(*number))
-            {
-                return Poll::Ready(signal);
-            }
-            executor::watch(&self.fd, cx.waker());
-            Poll::Pending
-        })
-        .await
+    /// Ready when there was one.
+    pub fn poll(&self, cx: &Context<'_>) -> Poll<Signal> {
+        let mut information = [0; SIGINFO];
+        if read(&self.fd, &mut information).is_ok_and(|len| len == SIGINFO)
+            && let Some(number) = information.first_chunk::<4>()
+            && let Ok(signal) = Signal::try_from(i32::from_ne_bytes(*number))
+        {
+            return Poll::Ready(signal);
+        }
+        executor::watch(&self.fd, cx.waker());
+        Poll::Pending
     }
 
     /// Ends this process by the signal, as it would have ended without this.

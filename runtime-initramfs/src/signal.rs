@@ -1,7 +1,6 @@
 //! Something that changes and wakes those who wait for that, on one thread.
 
 use std::cell::{Cell, RefCell};
-use std::future::poll_fn;
 use std::task::{Context, Poll, Waker};
 
 /// Counts changes.
@@ -34,11 +33,6 @@ impl Signal {
             waiting.push(cx.waker().clone());
         }
         Poll::Pending
-    }
-
-    /// Waits for a change since `seen`.
-    pub async fn changed(&self, seen: &mut Seen) {
-        poll_fn(|cx| self.poll_changed(seen, cx)).await;
     }
 }
 

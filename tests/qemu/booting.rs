@@ -2,14 +2,14 @@
 
 use phase_tests::deadline;
 use phase_tests::netns::Host;
-use phase_tests::qemu::lab::Provider;
+use phase_tests::qemu::lab::{Image, Provider};
 use phase_tests::qemu::{BOOTS_WITHIN, Vm, second};
 
-use crate::scene::{Scene, parts};
+use crate::scene::{Parts, Scene, parts};
 use crate::tamper::{self, Tamperer};
 
 /// Try once, and then off.
-const ONCE: &str = "phase.on-failure=poweroff";
+pub(crate) const ONCE: &str = "phase.on-failure=poweroff";
 
 /// What each host may send in a second, so that a kernel takes some.
 const SLOWLY: [&str; 6] = ["tbf", "rate", "40mbit", "burst", "64kb", "latency"];
@@ -17,15 +17,25 @@ const SLOWLY: [&str; 6] = ["tbf", "rate", "40mbit", "burst", "64kb", "latency"];
 /// Octets of a kernel after which it is not whole yet, and well begun.
 const BEGUN: u64 = 4_000_000;
 
+/// A provider of an arm64 image, which everybody can know of.
 fn announced<'lan>(host: &'lan Host, name: &str, more: &[&str]) -> Provider<'lan> {
-    let mut provider =
-        Provider::start(host, name, &parts().image, &[&["--no-dht"], more].concat()).unwrap();
+    announced_of(host, &parts().image, name, more)
+}
+
+/// The same of another image.
+pub(crate) fn announced_of<'lan>(
+    host: &'lan Host,
+    image: &Image,
+    name: &str,
+    more: &[&str],
+) -> Provider<'lan> {
+    let mut provider = Provider::start(host, name, image, &[&["--no-dht"], more].concat()).unwrap();
     provider.wait_until_announced().unwrap();
     provider
 }
 
 /// Waits until the second kernel has run, and has discovered too.
-fn check_booted(mut machine: Vm) -> String {
+pub(crate) fn check_booted(mut machine: Vm) -> String {
     machine.wait_for("kexec: ").unwrap();
     machine.wait_for(second::MARKER).unwrap();
     let end = machine.wait_for(second::DISCOVERED).unwrap();
@@ -34,14 +44,10 @@ fn check_booted(mut machine: Vm) -> String {
 }
 
 /// Checks that a provider has given the whole image.
-fn check_gave_all(provider: &Provider<'_>) {
-    let image = parts().image.initramfs.len() as u64 + kernel_len();
+pub(crate) fn check_gave_all(provider: &Provider<'_>, parts: &Parts) {
+    let image = parts.image_len();
     let given = provider.metric("phase_http_artifact_octets_total").unwrap();
     assert!(given >= image, "{given} of {image}");
-}
-
-fn kernel_len() -> u64 {
-    std::fs::metadata(&parts().kernel.image).unwrap().len()
 }
 
 #[test]
@@ -55,7 +61,7 @@ fn a_machine_boots_into_the_kernel_that_it_has_found() {
     for step in ["modules: ", "link: ", "dhcp: ", "manifest: ", "verify: kernel: ", "kexec: "] {
         assert!(console.contains(step), "no `{step}` in\n{console}");
     }
-    check_gave_all(&provider);
+    check_gave_all(&provider, parts());
 }
 
 #[test]
@@ -95,7 +101,7 @@ fn when_a_provider_dies_another_gives_the_rest() {
     drop(providers.remove(dying.unwrap()));
     check_booted(machine);
     let rest = providers[0].metric("phase_http_artifact_octets_total").unwrap();
-    let whole = kernel_len() + parts().image.initramfs.len() as u64;
+    let whole = parts().image_len();
     assert!(rest > 0 && rest < whole - BEGUN / 2, "{rest} of {whole}");
 }
 

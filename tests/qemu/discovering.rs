@@ -13,7 +13,7 @@ use crate::scene::{Beyond, Scene, parts};
 const ONCE: &str = "phase.action=discover phase.on-failure=poweroff";
 
 /// How the client names what multicast DNS told.
-const LAN: &str = "lan";
+pub(crate) const LAN: &str = "lan";
 
 /// How it names what the DHT told: one of its nodes, or the provider itself, to which a node led.
 const DHT: [&str; 2] = ["dht", "direct"];
@@ -36,12 +36,12 @@ fn published<'lan>(host: &'lan Host, entrance: &Entrance) -> Provider<'lan> {
 }
 
 /// The words that make a machine discover this provider's image and no other.
-fn once_from(provider: &Provider<'_>) -> String {
+pub(crate) fn once_from(provider: &Provider<'_>) -> String {
     format!("{ONCE} phase.trust={}", provider.peer_id())
 }
 
-/// Waits until the machine has found the provider's manifest and is off;
-fn check_found(mut machine: Vm, provider: &Provider<'_>, sources: &[&str]) {
+/// Waits until the machine has found the provider's manifest and is off.
+pub(crate) fn check_found(mut machine: Vm, provider: &Provider<'_>, sources: &[&str]) {
     let found = machine.wait_for("discover: found ").unwrap();
     let expected = |source| format!("{} ({source})", provider.manifest_url());
     assert!(sources.iter().any(|source| found.ends_with(&expected(source))), "{found}");

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use phase_tests::qemu::{Machine, boot_program, second};
+use phase_tests::qemu::{Board, Machine, second};
 
 use crate::scene::{Scene, parts};
 
@@ -13,7 +13,7 @@ $box mount -t proc proc /proc
 $box mount -t sysfs sysfs /sys
 $box mount -t devtmpfs dev /dev
 while read -r module; do $box insmod "$module"; done < /etc/phase/modules
-/bin/phase-boot discover --arch arm64 --timeout 60 &
+/bin/phase-boot discover --timeout 60 &
 boot=$!
 $box sleep 8
 look() { $box awk '/ctxt_switches/ { n += $2 } END { print n }' /proc/$boot/status; }
@@ -31,11 +31,12 @@ const WAKE_UPS_MAX: u32 = 5;
 fn waiting_for_a_provider_wakes_the_processor_seldom() {
     let scene = Scene::new(1);
     let parts = parts();
-    let image = second::image_of(&parts.kernel, &boot_program().unwrap(), SCRIPT).unwrap();
+    let boot_program = Board::Arm64.boot_program().unwrap();
+    let image = second::image_of(Board::Arm64, &parts.kernel, &boot_program, SCRIPT).unwrap();
     let directory = tempfile::tempdir().unwrap();
     let initramfs = directory.path().join("idle.img");
     fs::write(&initramfs, image.initramfs).unwrap();
-    let machine = Machine::new(&parts.kernel.image, &initramfs).card(scene.card());
+    let machine = Machine::new(Board::Arm64, &parts.kernel.image, &initramfs).card(scene.card());
     let mut machine = machine.start().unwrap();
     let line = machine.wait_for("in ten seconds: ").unwrap();
     println!("{line}");

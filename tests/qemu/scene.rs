@@ -11,11 +11,12 @@ use phase_tests::initramfs::{Contents, USUAL_MODULES, build, gzip};
 use phase_tests::netns::{Host, Lan, Namespace, Segment};
 use phase_tests::process::Process;
 use phase_tests::qemu::lab::{Image, serve_leases};
-use phase_tests::qemu::{Kernel, Machine, Tap, boot_program, kernel_directory, second};
+use phase_tests::qemu::{Board, Kernel, Machine, Tap, second};
 use tempfile::TempDir;
 
-/// What every scenario boots with, made once.
+/// What every scenario of a kind of machine boots with, made once.
 pub(crate) struct Parts {
+    pub(crate) board: Board,
     pub(crate) kernel: Kernel,
     /// The boot client as `/init`, with the modules of its network.
     pub(crate) initramfs: PathBuf,
@@ -108,10 +109,26 @@ impl Scene {
         }
     }
 
-    /// A machine on the switch whose first process is the boot client, with these words for it.
+    /// An arm64 machine on the switch whose first process is the boot client, with these words for it.
     pub(crate) fn machine(&self, words: &str) -> Machine {
-        let parts = parts();
-        Machine::new(&parts.kernel.image, &parts.initramfs).words(words).card(self.card())
+        parts().machine().words(words).card(self.card())
+    }
+
+    /// The same of an ordinary PC.
+    pub(crate) fn pc(&self, words: &str) -> Machine {
+        pc_parts().machine().words(words).card(self.card())
+    }
+}
+
+impl Parts {
+    /// A machine whose first process is the boot client.
+    fn machine(&self) -> Machine {
+        Machine::new(self.board, &self.kernel.image, &self.initramfs)
+    }
+
+    /// Octets of the image's kernel and initramfs.
+    pub(crate) fn image_len(&self) -> u64 {
+        fs::metadata(&self.image.kernel).unwrap().len() + self.image.initramfs.len() as u64
     }
 }
 
@@ -134,17 +151,28 @@ impl Beyond {
     }
 }
 
+/// The parts of arm64 machines.
 pub(crate) fn parts() -> &'static Parts {
     static PARTS: OnceLock<Parts> = OnceLock::new();
-    PARTS.get_or_init(|| {
+    PARTS.get_or_init(|| Parts::of(Board::Arm64))
+}
+
+/// The parts of ordinary PCs.
+pub(crate) fn pc_parts() -> &'static Parts {
+    static PARTS: OnceLock<Parts> = OnceLock::new();
+    PARTS.get_or_init(|| Parts::of(Board::X86_64))
+}
+
+impl Parts {
+    fn of(board: Board) -> Self {
         let directory = TempDir::new().unwrap();
-        let kernel = Kernel::find(&kernel_directory(), None).unwrap_or_else(|error| {
+        let kernel = Kernel::find(&board.kernel_directory(), None).unwrap_or_else(|error| {
             panic!(
                 "{error}; run `cargo xtask test -p phase-tests --test qemu`, which brings a kernel"
             )
         });
-        let boot_program = boot_program().unwrap();
-        let image = second::image(&kernel, &boot_program).unwrap();
+        let boot_program = board.boot_program().unwrap();
+        let image = second::image(board, &kernel, &boot_program).unwrap();
         let contents = Contents {
             init: boot_program,
             modules: Some((kernel.modules.clone(), USUAL_MODULES.map(str::to_owned).to_vec())),
@@ -154,8 +182,8 @@ pub(crate) fn parts() -> &'static Parts {
         fs::write(&initramfs, gzip(&build(&contents).unwrap().encode()).unwrap()).unwrap();
         let image_initramfs = directory.path().join("image.img");
         fs::write(&image_initramfs, &image.initramfs).unwrap();
-        Parts { kernel, initramfs, image, image_initramfs, _directory: directory }
-    })
+        Self { board, kernel, initramfs, image, image_initramfs, _directory: directory }
+    }
 }
 
 /// Waits until there is a processor for a machine.

@@ -11,7 +11,7 @@ fn a_script_as_first_process_discovers_by_mdns() {
     let mut provider =
         Provider::start(scene.host(0), "lab", &parts().image, &["--no-dht"]).unwrap();
     provider.wait_until_announced().unwrap();
-    let mut machine = Machine::new(&parts().kernel.image, &parts().image_initramfs)
+    let mut machine = Machine::new(parts().board, &parts().kernel.image, &parts().image_initramfs)
         .words(&format!("phase.trust={}", provider.peer_id()))
         .card(scene.card())
         .start()

@@ -17,8 +17,8 @@ pub(crate) struct Options {
     /// The processor of the machine that boots.
     #[arg(long, value_enum, default_value_t = Processor::Arm64)]
     arch: Processor,
-    /// Take the modules of a kernel in DIR/boot and DIR/lib/modules; the default is Debian's cloud kernel for arm64,
-    /// downloaded into target/qemu.
+    /// Take the modules of a kernel in DIR/boot and DIR/lib/modules; the default is Debian's cloud kernel for this
+    /// processor, downloaded into target/qemu.
     #[arg(long, value_name = "DIR")]
     kernel_dir: Option<PathBuf>,
     /// Which of several kernels in DIR, such as 6.1.0-56-cloud-arm64.
@@ -47,13 +47,9 @@ pub(crate) struct Options {
 /// # Errors
 /// [`Error::Missing`] without a toolchain or a kernel, or what is wrong with a file or a module.
 pub(crate) fn run(options: &Options) -> Result<(), Error> {
-    let kernel = match (&options.kernel_dir, options.arch) {
-        (Some(directory), _) => Kernel::find(directory, options.release.as_deref())?,
-        (None, Processor::Arm64) => kernel::debian()?,
-        (None, Processor::X86_64) => {
-            let found = "needs --kernel-dir, such as --kernel-dir / for the kernel of this machine";
-            return Err(Error::Unexpected { what: "--arch x86_64".into(), found: found.into() });
-        }
+    let kernel = match &options.kernel_dir {
+        Some(directory) => Kernel::find(directory, options.release.as_deref())?,
+        None => kernel::debian(options.arch)?,
     };
     let programs = Static::find(options.arch)?.boot()?;
     let usual = USUAL_MODULES.iter().map(|&name| name.to_owned());

@@ -9,6 +9,7 @@ use std::process::{Command, Stdio};
 use nix::unistd::geteuid;
 use phase_tests::libp2p::Stack;
 use phase_tests::peers::Peer;
+use phase_tests::qemu::Board;
 
 use crate::steps::{self, step};
 use crate::{Error, steps::to_the_end};
@@ -83,13 +84,14 @@ pub(crate) const FOR_TESTS: &[Tool] = &[
 const PYTHON_HEADERS: &str =
     "import os, sysconfig; os.stat(os.path.join(sysconfig.get_path('include'), 'Python.h'))";
 
-/// What virtual machines and their network need.
-pub(crate) const FOR_QEMU: &[Tool] = &[
-    program("ip", "iproute2"),
-    program("dnsmasq", "dnsmasq-base"),
-    program("qemu-system-aarch64", "qemu-system-arm"),
-    program("depmod", "kmod"),
-];
+/// What virtual machines and their network need, beside the emulator.
+pub(crate) const FOR_QEMU: &[Tool] =
+    &[program("ip", "iproute2"), program("dnsmasq", "dnsmasq-base"), program("depmod", "kmod")];
+
+/// What emulates these machines.
+pub(crate) const fn emulator(board: Board) -> Tool {
+    program(board.emulator(), board.emulator_package())
+}
 
 /// What linking for other machines needs, where rustup does not bring it.
 pub(crate) const FOR_BARE: &[Tool] = &[program("ld.lld", "lld")];

@@ -5,52 +5,53 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use phase_tests::process::run;
-use phase_tests::qemu::{Kernel, busybox_directory, kernel_directory};
+use phase_tests::qemu::{Board, Kernel};
 
+use crate::statics::Processor;
 use crate::steps::{step, to_the_end};
 use crate::{Error, install};
-
-/// The package that depends on the kernel of the day.
-const NEWEST: &str = "linux-image-cloud-arm64:arm64";
-
-/// The package of busybox.
-const BUSYBOX: &str = "busybox-static:arm64";
 
 /// What downloading and unpacking needs.
 const TOOLS: &[install::Tool] =
     &[install::program("depmod", "kmod"), install::program("dpkg", "dpkg")];
 
-/// Gives Debian's kernel for arm64, downloaded when it is not there.
+/// Gives Debian's kernel for `processor`, downloaded when it is not there.
 ///
 /// # Errors
-/// [`Error::Missing`] where the machine has no apt-get, or does not know packages for arm64 and this user may not change
-/// that.
-pub(crate) fn debian() -> Result<Kernel, Error> {
-    let directory = kernel_directory();
+/// [`Error::Missing`] where the machine has no apt-get, or does not know packages for this processor and this user may not
+/// change that.
+pub(crate) fn debian(processor: Processor) -> Result<Kernel, Error> {
+    let (board, name) = (processor.board(), processor.name());
+    let directory = board.kernel_directory();
     if Kernel::find(&directory, None).is_err() {
         install::tools(TOOLS)?;
-        step("download Debian's kernel for arm64 (once, into target/qemu)", || {
-            unpacked(newest, &directory)
+        step(&format!("download Debian's kernel for {name} (once, into target/qemu)"), || {
+            unpacked(processor, || newest(board), &directory)
         })?;
     }
     Ok(Kernel::find(&directory, None)?)
 }
 
-/// Brings Debian's busybox for arm64, which the images of tests start.
+/// Brings Debian's busybox for `processor`, which the images of tests start.
 ///
 /// # Errors
 /// As [`debian`].
-pub(crate) fn with_busybox() -> Result<(), Error> {
-    if phase_tests::qemu::busybox().is_ok() {
+pub(crate) fn with_busybox(processor: Processor) -> Result<(), Error> {
+    let (board, name) = (processor.board(), processor.name());
+    if board.busybox().is_ok() {
         return Ok(());
     }
-    step("download Debian's busybox for arm64 (once, into target/qemu)", || {
-        unpacked(|| Some(BUSYBOX.to_owned()), &busybox_directory())
+    step(&format!("download Debian's busybox for {name} (once, into target/qemu)"), || {
+        unpacked(processor, || Some(board.busybox_package()), &board.busybox_directory())
     })
 }
 
 /// Downloads a package and unpacks it into `directory`, which is there when all of it is.
-fn unpacked(package: impl Fn() -> Option<String>, directory: &Path) -> Result<(), Error> {
+fn unpacked(
+    processor: Processor,
+    package: impl Fn() -> Option<String>,
+    directory: &Path,
+) -> Result<(), Error> {
     let partial = directory.with_extension("partial");
     // Left by a run that was ended.
     let _ = fs::remove_dir_all(&partial);
@@ -58,25 +59,29 @@ fn unpacked(package: impl Fn() -> Option<String>, directory: &Path) -> Result<()
     let first = package();
     let downloaded = first.is_some_and(|package| download(&package, &partial).is_ok());
     if !downloaded {
-        // This machine knows no packages for arm64, or the one it knows of has been replaced.
-        learn_of_arm64()?;
-        download(&package().ok_or_else(missing)?, &partial)?;
+        // This machine knows no packages for the processor, or the one it knows of has been replaced.
+        learn_of(processor)?;
+        download(&package().ok_or_else(|| missing(processor))?, &partial)?;
     }
     unpack(&partial)?;
     fs::rename(&partial, directory).map_err(|e| Error::os("finish target/qemu", e))
 }
 
 /// The package that has the newest kernel, as far as this machine knows.
-fn newest() -> Option<String> {
+fn newest(board: Board) -> Option<String> {
     let mut depends = Command::new("apt-cache");
-    depends.args(["depends", NEWEST]);
+    depends.args(["depends", &board.kernel_package()]);
     let said = run(depends).ok()?;
     let line = said.lines().find_map(|line| line.trim().strip_prefix("Depends: "))?;
     Some(line.trim().to_owned())
 }
 
-fn learn_of_arm64() -> Result<(), Error> {
-    if install::may_install() { install::update(Some("arm64")) } else { Err(missing()) }
+fn learn_of(processor: Processor) -> Result<(), Error> {
+    if install::may_install() {
+        install::update(processor.foreign())
+    } else {
+        Err(missing(processor))
+    }
 }
 
 fn download(package: &str, place: &Path) -> Result<(), Error> {
@@ -99,9 +104,12 @@ fn unpack(place: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-fn missing() -> Error {
+fn missing(processor: Processor) -> Error {
+    let add = processor.foreign().map_or_else(String::new, |architecture| {
+        format!("sudo dpkg --add-architecture {architecture} && ")
+    });
     Error::Missing {
-        missing: "a kernel for arm64".to_owned(),
-        command: "sudo dpkg --add-architecture arm64 && sudo apt-get update\nor give one with --kernel-dir DIR".to_owned(),
+        missing: format!("Debian's packages for {}", processor.name()),
+        command: format!("{add}sudo apt-get update\nor give a kernel with --kernel-dir DIR"),
     }
 }

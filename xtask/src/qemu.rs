@@ -1,6 +1,6 @@
 //! `cargo xtask qemu`: a machine boots over the network, from its power button to the kernel it has found.
 //!
-//! A virtual arm64 machine, a switch, a server of leases and a provider, all made for this run and removed after it. The
+//! A virtual machine, a switch, a server of leases and a provider, all made for this run and removed after it. The
 //! machine discovers the provider's image, fetches and verifies it, and starts its kernel.
 
 use std::fs;
@@ -10,7 +10,7 @@ use phase_tests::initramfs::{Contents, USUAL_MODULES, build, gzip};
 use phase_tests::netns::Lan;
 use phase_tests::process::workspace_root;
 use phase_tests::qemu::lab::{self, Provider};
-use phase_tests::qemu::{BOOTS_WITHIN, Kernel, Machine, Tap, Vm, second};
+use phase_tests::qemu::{BOOTS_WITHIN, Board, Kernel, Machine, Tap, Vm, second};
 
 use crate::statics::{Processor, Static};
 use crate::steps::{cargo, command, step};
@@ -19,6 +19,9 @@ use crate::{Error, install, kernel};
 /// How the machine boots.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
+    /// The processor of the machine.
+    #[arg(long, value_enum, default_value_t = Processor::Arm64)]
+    arch: Processor,
     /// Memory of the machine in MiB.
     #[arg(long, value_name = "MIB", default_value_t = 512)]
     memory: u32,
@@ -33,32 +36,37 @@ pub(crate) struct Options {
 /// What a machine boots with.
 #[derive(Clone, Debug)]
 pub(crate) struct Parts {
+    /// The kind of machine.
+    pub(crate) board: Board,
     /// The kernel of both boots.
     pub(crate) kernel: Kernel,
     /// The first boot's initramfs.
     pub(crate) initramfs: std::path::PathBuf,
-    /// The directory of the boot client for arm64.
+    /// The directory of the boot client.
     pub(crate) programs: std::path::PathBuf,
 }
 
-/// Brings and builds what machines and their providers need.
+/// Brings and builds what machines with this processor and their providers need.
 ///
 /// # Errors
 /// [`Error::Missing`] with what cannot be had.
-pub(crate) fn prepare() -> Result<Parts, Error> {
-    install::tools(install::FOR_QEMU)?;
-    let kernel = kernel::debian()?;
-    kernel::with_busybox()?;
-    let programs = Static::find(Processor::Arm64)?.boot()?;
+pub(crate) fn prepare(processor: Processor) -> Result<Parts, Error> {
+    let board = processor.board();
+    install::tools(&[install::FOR_QEMU, &[install::emulator(board)]].concat())?;
+    let kernel = kernel::debian(processor)?;
+    kernel::with_busybox(processor)?;
+    let programs = Static::find(processor)?.boot()?;
     let contents = Contents {
         init: programs.join("phase-boot"),
         modules: Some((kernel.modules.clone(), USUAL_MODULES.map(str::to_owned).to_vec())),
         ..Contents::default()
     };
-    let initramfs = workspace_root().join("target/qemu/initramfs.img");
+    let initramfs =
+        workspace_root().join("target/qemu").join(format!("initramfs-{}.img", board.name()));
     let octets = gzip(&build(&contents)?.encode())?;
-    fs::write(&initramfs, octets).map_err(|e| Error::os("write target/qemu/initramfs.img", e))?;
-    Ok(Parts { kernel, initramfs, programs })
+    fs::write(&initramfs, octets)
+        .map_err(|e| Error::os(format!("write {}", initramfs.display()), e))?;
+    Ok(Parts { board, kernel, initramfs, programs })
 }
 
 /// Boots.
@@ -66,9 +74,9 @@ pub(crate) fn prepare() -> Result<Parts, Error> {
 /// # Errors
 /// [`Error::Unexpected`] with the machine's last words when the second kernel does not come.
 pub(crate) fn run(options: &Options) -> Result<(), Error> {
-    let parts = prepare()?;
+    let parts = prepare(options.arch)?;
     command("build the provider", cargo(&["build", "--locked", "-p", "phase-provider", "--bins"]))?;
-    let image = second::image(&parts.kernel, &parts.programs.join("phase-boot"))?;
+    let image = second::image(parts.board, &parts.kernel, &parts.programs.join("phase-boot"))?;
     let lan = step("make a switch with a host on it", || Ok(Lan::of(1)?))?;
     let server = lan.host(0);
     let _leases = step("serve leases", || Ok(lab::serve_leases(server, &[])?))?;
@@ -78,7 +86,7 @@ pub(crate) fn run(options: &Options) -> Result<(), Error> {
         println!("    {} is at {}", provider.peer_id(), provider.manifest_url());
         Ok(provider)
     })?;
-    let machine = Machine::new(&parts.kernel.image, &parts.initramfs)
+    let machine = Machine::new(parts.board, &parts.kernel.image, &parts.initramfs)
         .words(&format!("phase.trust={}", provider.peer_id()))
         .words(options.append.as_deref().unwrap_or_default())
         .memory(options.memory)

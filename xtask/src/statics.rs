@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use phase_tests::process::{run, workspace_root};
+use phase_tests::qemu::Board;
 use serde_json::{Map, Value};
 
 use crate::Error;
@@ -54,9 +55,14 @@ impl Processor {
 
     /// Its name in channels, files and options.
     pub(crate) const fn name(self) -> &'static str {
+        self.board().name()
+    }
+
+    /// The kind of machine that has it.
+    pub(crate) const fn board(self) -> Board {
         match self {
-            Self::Arm64 => "arm64",
-            Self::X86_64 => "x86_64",
+            Self::Arm64 => Board::Arm64,
+            Self::X86_64 => Board::X86_64,
         }
     }
 
@@ -68,12 +74,9 @@ impl Processor {
         }
     }
 
-    /// Debian's name of it.
-    const fn debian(self) -> &'static str {
-        match self {
-            Self::Arm64 => "arm64",
-            Self::X86_64 => "amd64",
-        }
+    /// Debian's name of it, where it is not this machine's.
+    pub(crate) fn foreign(self) -> Option<&'static str> {
+        (!self.is_own()).then_some(self.board().debian())
     }
 
     /// Rust's name of it with Linux and musl.
@@ -127,7 +130,7 @@ impl Processor {
             packages.push("lld".to_owned());
         }
         if !self.specs().exists() {
-            packages.push(format!("musl-dev:{}", self.debian()));
+            packages.push(format!("musl-dev:{}", self.board().debian()));
         }
         packages
     }
@@ -142,8 +145,7 @@ impl Static {
         let what = format!("find a toolchain for static {} programs", processor.name());
         let toolchain = step(&what, || {
             let packages = processor.missing();
-            let architecture = (!processor.is_own()).then_some(processor.debian());
-            let extra = Extra { packages: &packages, architecture };
+            let extra = Extra { packages: &packages, architecture: processor.foreign() };
             toolchain::find(&[&processor.target()], extra)?.with_source()
         })?;
         Ok(Self { processor, toolchain })

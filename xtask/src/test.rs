@@ -8,8 +8,8 @@ use std::process::{Command, Stdio};
 use nix::unistd::geteuid;
 use phase_tests::peers::Peer;
 use phase_tests::process::workspace_root;
-use phase_tests::qemu::BOOT_DIRECTORY;
 
+use crate::statics::Processor;
 use crate::steps::{cargo, command};
 use crate::{Error, install, qemu};
 
@@ -26,7 +26,12 @@ pub(crate) fn run(options: &Options) -> Result<(), Error> {
     install::tools(install::FOR_TESTS)?;
     install::peers(&[Peer::Avahi, Peer::MdnsSd, Peer::Zeroconf, Peer::Bonjour, Peer::EdgeMdns])?;
     install::stacks()?;
-    let boot = if boots(options) { Some(qemu::prepare()?) } else { None };
+    let mut boots_with = Vec::new();
+    if boots(options) {
+        for processor in Processor::ALL {
+            boots_with.push(qemu::prepare(processor)?);
+        }
+    }
     command("build the programs", cargo(&["build", "--locked", "-p", "phase-provider", "--bins"]))?;
     let mut build = cargo(&["test", "--locked", "--no-run"]);
     build.args(selection(options));
@@ -34,8 +39,8 @@ pub(crate) fn run(options: &Options) -> Result<(), Error> {
     let mut test = inside_namespaces()?;
     test.args(["test", "--locked", "--no-fail-fast"]).args(selection(options));
     test.env("PHASE_BIN_DIR", workspace_root().join("target/debug"));
-    if let Some(parts) = boot {
-        test.env(BOOT_DIRECTORY, parts.programs);
+    for parts in boots_with {
+        test.env(parts.board.boot_directory(), parts.programs);
     }
     test.env("PATH", install::full_path());
     command("run the tests", test)

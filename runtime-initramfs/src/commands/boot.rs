@@ -6,21 +6,19 @@
 
 use std::fs;
 use std::path::Path;
-use std::pin::pin;
 
-use super::fetch::{obtain, request, single_key, trusting, which};
-use super::kexec::{lacks_tree, start, tree, trees};
+use super::fetch::{failed, obtain, request, single_key, trusting};
+use super::kexec::{Error, assemble, start, trees};
 use super::networked;
-use super::text::Escaped;
 use crate::acquire::Choice;
 use crate::cmdline::Action;
 use crate::console::{Console, Step};
 use crate::discovery::Search;
 use crate::exit::Exit;
+use crate::fetch::Fetch;
 use crate::fetch::image::{Image, Item, Selection};
 use crate::fetch::shelf::Shelf;
-use crate::fetch::{Error, Fetch};
-use crate::kexec::{self, command_line};
+use crate::kexec;
 use crate::network::Network;
 use crate::options::Options;
 use crate::{executor, init};
@@ -37,14 +35,13 @@ const COMMAND_LINE: &str = "/proc/cmdline";
 /// Runs the command; returns when it failed, or when the image was to be loaded only.
 #[must_use]
 pub fn run(options: &Options, console: Console) -> Exit {
-    let options = which(options);
-    let (search, network) = match trusting(&options, console) {
+    let (search, network) = match trusting(options, console) {
         Ok(both) => both,
         Err(exit) => return exit,
     };
     let mut ready = None;
-    let work = bring(&options, search, &network, console, &mut ready);
-    let exit = networked::run(&options, &network, console, pin!(work));
+    let work = || bring(options, search, network, console, &mut ready);
+    let exit = networked::run(options, network, console, work);
     match ready {
         Some(image) if exit == Exit::Success => start(image, options.starting.load_only, console),
         Some(_) | None => exit,
@@ -82,32 +79,26 @@ fn act(console: &Console) -> Exit {
 }
 
 /// Brings the image into memory; `ready` gets it.
-async fn bring(
+fn bring(
     options: &Options,
     search: Search,
-    network: &Network,
+    network: Network,
     console: Console,
     ready: &mut Option<kexec::Image>,
 ) -> Exit {
     single_key(&search, console);
     let request = request(&search);
-    let mut fetch = Fetch::new(network, &request, console, Shelf::in_memory());
+    let mut fetch = Fetch::new(&network, &request, console, Shelf::in_memory());
     let choice: Choice<'_> = &|image| wanted(image, options);
-    let image = match Box::pin(obtain(options, search, network, &mut fetch, choice, console)).await
-    {
+    let image = match obtain(options, search, network, &mut fetch, choice, console) {
         Ok((image, _)) => image,
         Err(exit) => return exit,
     };
-    match taken(&image, options, fetch.shelf()) {
+    let mut of =
+        |item: &Item| fetch.shelf().take(item).map_err(|error| Box::new(Error::Fetch(error)));
+    match assemble(&image, &options.starting, &mut of) {
         Ok(image) => *ready = Some(image),
-        Err(Problem::Fetch(error)) => return super::fetch::failed(&error, console),
-        Err(Problem::NoTree(name)) => {
-            let text = format_args!("the manifest has no device tree dtbs/{}", Escaped(&name));
-            return console.failed(Step::Kexec, Exit::Usage, text);
-        }
-        Err(Problem::CommandLine(error)) => {
-            return console.failed(Step::Kexec, Exit::KexecFailed, format_args!("{error}"));
-        }
+        Err(error) => return unfit(&error, console),
     }
     let stats = executor::stats();
     console.step(Step::Boot, format_args!("everything is here, after {} wake-ups", stats.wakeups));
@@ -121,26 +112,13 @@ fn wanted<'i>(image: &'i Image, options: &Options) -> Vec<&'i Item> {
     items
 }
 
-/// Why a fetched image cannot be started.
-enum Problem {
-    Fetch(Error),
-    NoTree(String),
-    CommandLine(command_line::Error),
-}
-
-/// Takes the image off the shelf.
-fn taken(image: &Image, options: &Options, shelf: &mut Shelf) -> Result<kexec::Image, Problem> {
-    let starting = &options.starting;
-    let append = starting.append.iter().map(String::as_str);
-    let command_line =
-        command_line::join(image.cmdline.as_deref(), append).map_err(Problem::CommandLine)?;
-    let wanted = starting.device_tree.as_deref();
-    if let Some(name) = wanted.filter(|_| lacks_tree(image, wanted)) {
-        return Err(Problem::NoTree(name.to_owned()));
+/// Tells why what was fetched cannot be started.
+fn unfit(error: &Error, console: Console) -> Exit {
+    if let Error::Fetch(error) = error {
+        return failed(error, console);
     }
-    let mut of = |item: &Item| shelf.take(item).map_err(Problem::Fetch);
-    let kernel = image.item("kernel").map(&mut of).transpose()?.unwrap_or_default();
-    let initramfs = image.item("initramfs").map(&mut of).transpose()?;
-    let device_tree = tree(image, wanted, &mut of)?;
-    Ok(kexec::Image { kernel, initramfs, device_tree, command_line })
+    // Most of the command line came with the image.
+    let exit =
+        if matches!(error, Error::CommandLine(_)) { Exit::KexecFailed } else { error.exit() };
+    console.failed(Step::Kexec, exit, format_args!("{error}"))
 }

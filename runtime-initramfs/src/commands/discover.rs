@@ -1,15 +1,15 @@
 //! `phase-boot discover`: finds providers on the LAN and in the DHT, and prints where their manifests are.
 
-use std::fmt;
-use std::pin::pin;
+use std::fmt::{self, Write as _};
 
 use phase_core::client::Carriers;
-use phase_core::machine::Family;
+use phase_core::machine::{Family, Network as Prefix};
+use phase_core::wire::multiaddr::Address;
 use phase_core::wire::trust;
 
 use super::networked;
 use super::report::Report;
-use super::text::{Escaped, Tenths};
+use super::text::{Escaped, Tenths, add_to_list};
 use crate::console::{Console, Step, print};
 use crate::discovery::{Discovery, Search};
 use crate::executor;
@@ -26,17 +26,20 @@ pub fn run(options: &Options, console: Console) -> Exit {
         Ok(both) => both,
         Err(exit) => return exit,
     };
-    let work = discover(options, search, network.clone(), console);
-    networked::run(options, &network, console, pin!(work))
+    let work = || discover(options, search, network, console);
+    networked::run(options, network, console, work)
 }
 
 /// Reads the trust files and opens the network.
 pub(super) fn prepare(options: &Options, console: Console) -> Result<(Search, Network), Exit> {
     let usage = |text: fmt::Arguments<'_>| console.failed(Step::Boot, Exit::Usage, text);
     let (trust, of_files) = load(&options.trust).map_err(|error| usage(format_args!("{error}")))?;
-    let mut bootstraps = options.bootstraps.clone();
-    bootstraps.extend(of_files);
-    bootstraps.dedup();
+    let mut bootstraps: Vec<Address> = Vec::new();
+    for bootstrap in options.bootstraps.iter().chain(&of_files) {
+        if !bootstraps.contains(bootstrap) {
+            bootstraps.push(bootstrap.clone());
+        }
+    }
     if options.carriers == Carriers::Wan && bootstraps.is_empty() {
         return Err(usage(format_args!(
             "mode wan needs a node to enter the DHT by: give --bootstrap /ip4/ADDRESS/tcp/4001/p2p/PEER_ID, or a \
@@ -73,39 +76,50 @@ pub(super) fn open_network(options: &Options, console: Console) -> Result<Networ
     })
 }
 
-async fn discover(options: &Options, search: Search, network: Network, console: Console) -> Exit {
+fn discover(options: &Options, search: Search, network: Network, console: Console) -> Exit {
     let mode = search.trust.mode();
-    let mut discovery = Discovery::begin(search, network, console).await;
-    discovery.run(options.timeout).await;
-    let report = |candidate| Report {
-        candidate,
-        channel: &options.channel,
-        arch: &options.arch,
-        found_at: discovery.found_at(candidate.id()),
-    };
-    let all: Vec<Report<'_>> = discovery.client().candidates().map(report).collect();
-    let (accepted, refused): (Vec<Report<'_>>, Vec<Report<'_>>) =
-        all.iter().partition(|report| report.candidate.is_accepted());
-    let text: String = if options.printing.json {
-        all.iter().map(|report| report.to_json()).collect()
-    } else if options.printing.quiet {
-        let best = accepted.first().and_then(|best| best.candidate.url());
-        best.map_or_else(String::new, |url| format!("{url}\n"))
+    let mut discovery = Discovery::begin(search, network, console);
+    discovery.run(options.timeout);
+    let all = reports(options, &discovery);
+    let best = all.iter().find(|report| report.candidate.is_accepted());
+    let mut text = String::new();
+    if options.printing.quiet && !options.printing.json {
+        if let Some(url) = best.and_then(|best| best.candidate.url()) {
+            // Writing to a `String` does not fail.
+            let _ = writeln!(text, "{url}");
+        }
     } else {
-        accepted.iter().map(|report| report.to_line()).collect()
-    };
+        for report in &all {
+            if options.printing.json {
+                text.push_str(&report.to_json());
+            } else if report.candidate.is_accepted() {
+                text.push_str(&report.to_line());
+            }
+        }
+    }
     if print(&text) != Exit::Success {
         let text = format_args!("cannot write to standard output");
         return console.failed(Step::Discover, Exit::Internal, text);
     }
     if options.printing.explain {
-        explain(&discovery, &refused, console);
+        explain(&discovery, &all, console);
     }
-    let Some(best) = accepted.first() else {
-        return nothing_acceptable(options, &discovery, &refused, console);
+    let Some(best) = best else {
+        return nothing_acceptable(options, &discovery, &all, console);
     };
     found(best, mode, console);
     Exit::Success
+}
+
+/// All candidates, the best first.
+fn reports<'a>(options: &'a Options, discovery: &'a Discovery) -> Vec<Report<'a>> {
+    let mut reports = Vec::new();
+    for candidate in discovery.candidates() {
+        let found_at = discovery.found_at(candidate.id());
+        let (channel, arch) = (&options.channel, &options.arch);
+        reports.push(Report { candidate, channel, arch, found_at });
+    }
+    reports
 }
 
 fn found(best: &Report<'_>, mode: trust::Mode, console: Console) {
@@ -125,35 +139,28 @@ fn found(best: &Report<'_>, mode: trust::Mode, console: Console) {
 
 /// Says why nothing could be tried, and what to do.
 pub(super) fn nobody(options: &Options, discovery: &Discovery, console: Console) -> Exit {
-    let report = |candidate| Report {
-        candidate,
-        channel: &options.channel,
-        arch: &options.arch,
-        found_at: discovery.found_at(candidate.id()),
-    };
-    let refused = discovery.client().candidates().filter(|candidate| !candidate.is_accepted());
-    let refused: Vec<Report<'_>> = refused.map(report).collect();
-    nothing_acceptable(options, discovery, &refused, console)
+    nothing_acceptable(options, discovery, &reports(options, discovery), console)
 }
 
-/// Says why nothing is there, and what to do.
+/// Says why nothing that could be accepted is there, and what to do.
 fn nothing_acceptable(
     options: &Options,
     discovery: &Discovery,
-    refused: &[Report<'_>],
+    all: &[Report<'_>],
     console: Console,
 ) -> Exit {
     let (channel, arch) = (&options.channel, &options.arch);
     let seconds = Tenths::seconds(discovery.elapsed());
     if !options.printing.explain {
-        tell_refused(refused, console);
+        tell_refused(all, console);
         tell_steps(discovery, console);
     }
     let network = discovery.driver().network();
     if !network.is_configured() && !discovery.was_anybody_reached() {
         return no_network(options, network, console);
     }
-    if let count @ 1.. = refused.len() {
+    // None of them was accepted.
+    if let count @ 1.. = all.len() {
         let text = format_args!(
             "found {count} for channel {channel}, architecture {arch}, none acceptable; the reasons are above, and \
              --trust names whom to believe"
@@ -175,12 +182,8 @@ fn nothing_acceptable(
 }
 
 /// No interface could be used, or none got an address.
-pub(super) fn no_network(options: &Options, network: &Network, console: Console) -> Exit {
+pub(super) fn no_network(options: &Options, network: Network, console: Console) -> Exit {
     let interfaces = network.interfaces();
-    let names = |up: bool| {
-        let named = interfaces.iter().filter(|one| one.is_up() == up);
-        named.map(|one| one.name.as_str()).collect::<Vec<_>>().join(", ")
-    };
     let fail = |step, text: fmt::Arguments<'_>| console.failed(step, Exit::NoNetwork, text);
     if interfaces.is_empty() {
         if !options.printing.explain {
@@ -193,7 +196,11 @@ pub(super) fn no_network(options: &Options, network: &Network, console: Console)
             ),
         );
     }
-    let (up, down) = (names(true), names(false));
+    let (mut up, mut down) = (String::new(), String::new());
+    for one in &interfaces {
+        let list = if one.is_up() { &mut up } else { &mut down };
+        add_to_list(list, format_args!("{}", one.name));
+    }
     if up.is_empty() {
         return fail(Step::Link, format_args!("no carrier on {down}; check the cable"));
     }
@@ -206,17 +213,21 @@ pub(super) fn no_network(options: &Options, network: &Network, console: Console)
 }
 
 /// Says which interfaces were used and why others were not, what was refused, and what it took.
-fn explain(discovery: &Discovery, refused: &[Report<'_>], console: Console) {
+fn explain(discovery: &Discovery, all: &[Report<'_>], console: Console) {
     let network = discovery.driver().network();
     for interface in network.interfaces() {
-        let networks = interface.networks();
-        let shown: Vec<String> =
-            networks.iter().map(|n| format!("{}/{}", n.address, n.prefix_len)).collect();
-        let state = if interface.is_up() { shown.join(", ") } else { "no carrier".to_owned() };
+        let mut state = String::new();
+        if interface.is_up() {
+            for Prefix { address, prefix_len } in interface.networks() {
+                add_to_list(&mut state, format_args!("{address}/{prefix_len}"));
+            }
+        } else {
+            state.push_str("no carrier");
+        }
         console.explain(format_args!("interface {}: used: {state}", interface.name));
     }
     tell_excluded(network, console);
-    tell_refused(refused, console);
+    tell_refused(all, console);
     tell_steps(discovery, console);
     let (counters, stats) = (discovery.driver().counters(), executor::stats());
     let (wakeups, elapsed) = (stats.wakeups, console.elapsed());
@@ -231,14 +242,14 @@ fn explain(discovery: &Discovery, refused: &[Report<'_>], console: Console) {
     ));
 }
 
-fn tell_excluded(network: &Network, console: Console) {
-    for (name, why) in network.excluded() {
-        console.explain(format_args!("interface {}: not used: {why}", Escaped(&name)));
+fn tell_excluded(network: Network, console: Console) {
+    for (name, why) in network.excluded().iter() {
+        console.explain(format_args!("interface {}: not used: {why}", Escaped(name)));
     }
 }
 
-fn tell_refused(refused: &[Report<'_>], console: Console) {
-    for line in refused.iter().filter_map(|report| report.refusal()) {
+fn tell_refused(all: &[Report<'_>], console: Console) {
+    for line in all.iter().filter_map(|report| report.refusal()) {
         console.explain(format_args!("refused: {line}"));
     }
 }
@@ -251,18 +262,20 @@ fn tell_steps(discovery: &Discovery, console: Console) {
 
 /// The interfaces that were asked on, with their families.
 fn asked(discovery: &Discovery) -> String {
-    let interfaces = discovery.driver().network().interfaces();
-    let shown = interfaces.iter().filter(|one| !one.networks().is_empty()).map(|one| {
-        let has = |family| {
-            let is_v4 = family == Family::V4;
-            one.networks().iter().any(|network| network.address.is_ipv4() == is_v4)
-        };
-        let families = match (has(Family::V4), has(Family::V6)) {
+    let mut asked = String::new();
+    for interface in discovery.driver().network().interfaces() {
+        let networks = interface.networks();
+        let families = match (has(&networks, Family::V4), has(&networks, Family::V6)) {
             (true, true) => "IPv4, IPv6",
             (true, false) => "IPv4",
-            (false, _) => "IPv6",
+            (false, true) => "IPv6",
+            (false, false) => continue,
         };
-        format!("{} ({families})", one.name)
-    });
-    shown.collect::<Vec<_>>().join(", ")
+        add_to_list(&mut asked, format_args!("{} ({families})", interface.name));
+    }
+    asked
+}
+
+fn has(networks: &[Prefix], family: Family) -> bool {
+    networks.iter().any(|network| network.address.is_ipv4() == (family == Family::V4))
 }

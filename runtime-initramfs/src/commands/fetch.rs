@@ -2,10 +2,8 @@
 
 use std::fmt;
 use std::path::Path;
-use std::pin::pin;
 use std::time::Duration;
 
-use embassy_time::with_timeout;
 use phase_core::wire::record::{Arch, Channel, Version};
 use phase_core::wire::url::Url;
 
@@ -13,6 +11,7 @@ use super::discover::{no_network, nobody, prepare};
 use super::networked;
 use super::text::Object;
 use crate::acquire::{Acquire, Choice, Outcome, earliest_now};
+use crate::clock;
 use crate::console::{Console, Step, print};
 use crate::discovery::{Discovery, Search};
 use crate::exit::Exit;
@@ -29,7 +28,6 @@ const NETWORK_TIME: Duration = Duration::from_secs(10);
 /// Runs the command; the exit status is its result.
 #[must_use]
 pub fn run(options: &Options, console: Console) -> Exit {
-    let options = which(options);
     let usage = |text: fmt::Arguments<'_>| console.failed(Step::Boot, Exit::Usage, text);
     let Some(directory) = &options.output else {
         return usage(format_args!("fetch needs --output DIR"));
@@ -38,15 +36,15 @@ pub fn run(options: &Options, console: Console) -> Exit {
         Ok(output) => output,
         Err(error) => return usage(format_args!("--output: {error}")),
     };
-    let (search, network) = match trusting(&options, console) {
+    let (search, network) = match trusting(options, console) {
         Ok(both) => both,
         Err(exit) => return exit,
     };
-    let work = fetch(&options, search, &network, output, console);
-    networked::run(&options, &network, console, pin!(work))
+    let work = || fetch(options, search, network, output, console);
+    networked::run(options, network, console, work)
 }
 
-/// Opens the network for a command that needs somebody to trust.
+/// What is wanted by a command that needs somebody to trust, and the network.
 pub(super) fn trusting(options: &Options, console: Console) -> Result<(Search, Network), Exit> {
     if options.trust.is_empty() && !options.insecure {
         return Err(console.failed(
@@ -58,7 +56,17 @@ pub(super) fn trusting(options: &Options, console: Console) -> Result<(Search, N
             ),
         ));
     }
-    prepare(options, console)
+    let (mut search, network) = prepare(options, console)?;
+    // What was said goes before what the URL says, and that before the defaults.
+    if let Some((channel, arch)) = options.manifest.as_ref().and_then(of_url) {
+        if !options.said.channel {
+            search.channel = channel;
+        }
+        if !options.said.arch {
+            search.arch = arch;
+        }
+    }
+    Ok((search, network))
 }
 
 /// Says so where the provider's own key is all there is.
@@ -80,20 +88,6 @@ pub(super) fn request(search: &Search) -> Request {
     }
 }
 
-/// The channel and architecture: what was said, else what the URL says, else the defaults.
-pub(super) fn which(options: &Options) -> Options {
-    let mut options = options.clone();
-    if let Some((channel, arch)) = options.manifest.as_ref().and_then(of_url) {
-        if !options.said.channel {
-            options.channel = channel;
-        }
-        if !options.said.arch {
-            options.arch = arch;
-        }
-    }
-    options
-}
-
 fn of_url(url: &Url) -> Option<(Channel, Arch)> {
     let path = url.path().strip_prefix('/')?.strip_suffix("/manifest.json")?;
     let (channel, arch) = path.split_once('/')?;
@@ -101,22 +95,23 @@ fn of_url(url: &Url) -> Option<(Channel, Arch)> {
 }
 
 /// Waits until there is an address that leads beyond its link, as long as was said.
-pub(super) async fn configured(
+pub(super) fn configured(
     options: &Options,
-    network: &Network,
+    network: Network,
     console: Console,
 ) -> Result<(), Exit> {
-    let limit = options.timeout.unwrap_or(NETWORK_TIME);
-    let ticks = u64::try_from(limit.as_micros()).unwrap_or(u64::MAX);
-    let waiting =
-        with_timeout(embassy_time::Duration::from_micros(ticks), network.wait_configured());
-    waiting.await.map_err(|_| no_network(options, network, console))
+    let deadline = clock::now() + options.timeout.unwrap_or(NETWORK_TIME);
+    if network.wait_configured(deadline) {
+        Ok(())
+    } else {
+        Err(no_network(options, network, console))
+    }
 }
 
-async fn fetch(
+fn fetch(
     options: &Options,
     search: Search,
-    network: &Network,
+    network: Network,
     output: Output,
     console: Console,
 ) -> Exit {
@@ -127,13 +122,12 @@ async fn fetch(
         [] => &[Selection::All],
         selection => selection,
     };
-    let mut fetch = Fetch::new(network, &request, console, Shelf::in_directory(output));
+    let mut fetch = Fetch::new(&network, &request, console, Shelf::in_directory(output));
     let choice: Choice<'_> = &|image| image.wanted(selection);
-    let (image, provider) =
-        match Box::pin(obtain(options, search, network, &mut fetch, choice, console)).await {
-            Ok(both) => both,
-            Err(exit) => return exit,
-        };
+    let (image, provider) = match obtain(options, search, network, &mut fetch, choice, console) {
+        Ok(both) => both,
+        Err(exit) => return exit,
+    };
     let items = image.wanted(selection);
     if let Err(error) = fetch.shelf().commit(&image, &items) {
         return failed(&error, console);
@@ -142,24 +136,26 @@ async fn fetch(
 }
 
 /// Gets an image onto the shelf, from the manifest that was named or from whoever is found; who gave it.
-pub(super) async fn obtain(
+pub(super) fn obtain(
     options: &Options,
     search: Search,
-    network: &Network,
-    fetch: &mut Fetch<'_, Network>,
+    network: Network,
+    fetch: &mut Fetch<'_>,
     choice: Choice<'_>,
     console: Console,
 ) -> Result<(Box<Image>, Box<Provider>), Exit> {
-    let mut fallbacks: Vec<Url> = search.trust.fallbacks().cloned().collect();
-    fallbacks.extend(options.fallbacks.iter().cloned());
+    let mut fallbacks = Vec::new();
+    for url in search.trust.fallbacks().chain(&options.fallbacks) {
+        fallbacks.push(url.clone());
+    }
     let acquire = Acquire::new(fetch, network, console);
     let outcome = if let Some(url) = &options.manifest {
-        configured(options, network, console).await?;
-        acquire.from_urls(std::slice::from_ref(url), choice).await
+        configured(options, network, console)?;
+        acquire.from_urls(std::slice::from_ref(url), choice)
     } else {
-        let mut discovery = Discovery::begin(search, network.clone(), console).await;
-        discovery.run(options.timeout).await;
-        match acquire.from_discovery(&mut discovery, &fallbacks, choice).await {
+        let mut discovery = Discovery::begin(search, network, console);
+        discovery.run(options.timeout);
+        match acquire.from_discovery(&mut discovery, &fallbacks, choice) {
             Outcome::Nobody => return Err(nobody(options, &discovery, console)),
             outcome @ (Outcome::Got { .. } | Outcome::Failed(_)) => outcome,
         }
@@ -177,6 +173,11 @@ pub(super) fn failed(error: &Error, console: Console) -> Exit {
     console.failed(error.step(), error.exit(), format_args!("{error}; {}", error.advice()))
 }
 
+/// The keys whose signatures counted.
+pub(super) fn signers(image: &Image) -> Vec<String> {
+    image.signed_by.iter().map(|key| key.key_id().to_string()).collect()
+}
+
 /// Prints what is there.
 fn report(
     options: &Options,
@@ -187,13 +188,15 @@ fn report(
 ) -> Exit {
     let path = |item: &Item| directory.join(&item.name).display().to_string();
     let text = if options.printing.json {
-        let files = items.iter().map(|item| {
-            Object::default()
-                .string("name", Some(&item.name))
+        let mut files = Vec::new();
+        for item in items {
+            let mut file = Object::default();
+            file.string("name", Some(&item.name))
                 .string("path", Some(&path(item)))
                 .plain("size", Some(&item.expected.size))
-                .string("digest", Some(&item.expected.digest.to_string()))
-        });
+                .string("digest", Some(&item.expected.digest.to_string()));
+            files.push(file);
+        }
         let peer = provider.peer.as_ref().map(ToString::to_string);
         Object::default()
             .string("url", Some(provider.url.as_str()))
@@ -203,12 +206,17 @@ fn report(
             .string("version", image.version.as_ref().map(Version::as_str))
             .plain("manifest_version", Some(&image.manifest_version))
             .string("digest", Some(&image.digest.to_string()))
-            .strings("signed_by", image.signed_by.iter().map(|key| key.key_id().to_string()))
+            .strings("signed_by", &signers(image))
             .string("output", Some(&directory.display().to_string()))
-            .objects("files", files)
+            .objects("files", &files)
             .line()
     } else {
-        items.iter().map(|item| format!("{}\n", path(item))).collect()
+        let mut text = String::new();
+        for item in items {
+            text.push_str(&path(item));
+            text.push('\n');
+        }
+        text
     };
     let exit = print(&text);
     if exit != Exit::Success {

@@ -17,6 +17,7 @@ use super::text::Escaped;
 use crate::acquire::earliest_now;
 use crate::console::{Console, Step};
 use crate::exit::Exit;
+use crate::fetch;
 use crate::fetch::image::{Expected, Image, Item};
 use crate::fetch::output::MANIFEST;
 use crate::kexec::command_line::{self, COMMAND_LINE_MAX};
@@ -30,12 +31,14 @@ const FILE_MAX: u64 = 1 << 30;
 
 /// Why there is nothing to start.
 #[derive(Debug)]
-enum Error {
+pub(super) enum Error {
     Trust(trust::Error),
     /// Of a file that the operator named.
     Read(String, io::Error),
     TooLong(String, u64),
     Manifest(manifest::Error),
+    /// A file of the image that was not fetched.
+    Fetch(Box<fetch::Error>),
     /// A file of the image that cannot be read.
     Missing(String, io::Error),
     Other(String, Digest),
@@ -50,6 +53,7 @@ impl fmt::Display for Error {
             Self::Read(path, error) => write!(f, "{}: {error}", Escaped(path)),
             Self::TooLong(path, max) => write!(f, "{}: longer than {max} octets", Escaped(path)),
             Self::Manifest(error) => write!(f, "{MANIFEST}: {error}"),
+            Self::Fetch(error) => error.fmt(f),
             Self::Missing(path, error) => {
                 write!(f, "{}: {error}; fetch the image again", Escaped(path))
             }
@@ -69,7 +73,8 @@ impl fmt::Display for Error {
 impl std::error::Error for Error {}
 
 impl Error {
-    const fn exit(&self) -> Exit {
+    /// What the shell is told.
+    pub(super) const fn exit(&self) -> Exit {
         match self {
             Self::Trust(_)
             | Self::Read(..)
@@ -77,6 +82,7 @@ impl Error {
             | Self::NoTree(_)
             | Self::CommandLine(_)
             | Self::Manifest(manifest::Error::NoTrust) => Exit::Usage,
+            Self::Fetch(error) => error.exit(),
             Self::Manifest(_) | Self::Missing(..) | Self::Other(..) => Exit::VerificationFailed,
         }
     }
@@ -114,8 +120,12 @@ pub fn start(image: kexec::Image, load_only: bool, console: Console) -> Exit {
 }
 
 /// The image in a directory.
-fn verified(directory: &Path, options: &Options, console: Console) -> Result<kexec::Image, Error> {
-    let (trust, _) = trust::load(&options.trust).map_err(Error::Trust)?;
+fn verified(
+    directory: &Path,
+    options: &Options,
+    console: Console,
+) -> Result<kexec::Image, Box<Error>> {
+    let (trust, _) = trust::load(&options.trust).map_err(|error| Box::new(Error::Trust(error)))?;
     let path = directory.join(MANIFEST).display().to_string();
     let document = read(&path, MANIFEST_MAX as u64)?;
     let (channel, _) = manifest::claim(&document);
@@ -132,24 +142,48 @@ fn verified(directory: &Path, options: &Options, console: Console) -> Result<kex
         version: None,
         insecure: options.insecure,
     };
-    let image = Image::verify(document, None, &policy).map_err(Error::Manifest)?;
+    let image =
+        Image::verify(document, None, &policy).map_err(|error| Box::new(Error::Manifest(error)))?;
     console.step(Step::Verify, format_args!("{image}"));
     let mut of = |item: &Item| read_verified(directory, &item.name, item.expected);
-    let wanted = options.starting.device_tree.as_deref();
-    if let Some(wanted) = wanted.filter(|_| lacks_tree(&image, wanted)) {
-        return Err(Error::NoTree(wanted.to_owned()));
+    assemble(&image, &options.starting, &mut of)
+}
+
+/// The octets of a file.
+type Octets = Result<Vec<u8>, Box<Error>>;
+
+/// What is started of a verified image; `of` brings a file of it.
+pub(super) fn assemble(
+    image: &Image,
+    starting: &Starting,
+    of: &mut dyn FnMut(&Item) -> Octets,
+) -> Result<kexec::Image, Box<Error>> {
+    let wanted = starting.device_tree.as_deref();
+    let trees = trees(image, wanted);
+    if let Some(wanted) = wanted
+        && wanted != device_tree::NONE
+        && trees.is_empty()
+    {
+        return Err(Box::new(Error::NoTree(wanted.to_owned())));
     }
-    let command_line = join(image.cmdline.as_deref(), &options.starting.append)?;
-    let Some(kernel) = image.item("kernel") else {
-        // A manifest without a kernel is not accepted.
-        return Err(Error::Manifest(manifest::Error::Field("kernel")));
+    let command_line = join(image.cmdline.as_deref(), &starting.append)?;
+    let mut file = |name: &str| match image.item(name) {
+        Some(item) => of(item).map(Some),
+        None => Ok(None),
     };
-    Ok(kexec::Image {
-        kernel: of(kernel)?,
-        initramfs: image.item("initramfs").map(&mut of).transpose()?,
-        device_tree: tree(&image, wanted, &mut of)?,
-        command_line,
-    })
+    // A manifest without a kernel is not accepted.
+    let kernel = file("kernel")?.unwrap_or_default();
+    let initramfs = file("initramfs")?;
+    let mut device_tree = None;
+    let machine = device_tree::of_machine().unwrap_or_default();
+    for tree in trees {
+        let tree = of(tree)?;
+        if wanted.is_some() || device_tree::is_for(&tree, &machine) {
+            device_tree = Some(tree);
+            break;
+        }
+    }
+    Ok(kexec::Image { kernel, initramfs, device_tree, command_line })
 }
 
 /// The device trees of an image that are looked at: the one that was asked for, else all where this machine has one to
@@ -168,29 +202,8 @@ pub(super) fn trees<'i>(image: &'i Image, wanted: Option<&str>) -> Vec<&'i Item>
     image.items.iter().filter(is_wanted).collect()
 }
 
-/// The one of them to hand over: that was asked for, else that is for this board. `of` brings it.
-pub(super) fn tree<E>(
-    image: &Image,
-    wanted: Option<&str>,
-    of: &mut dyn FnMut(&Item) -> Result<Vec<u8>, E>,
-) -> Result<Option<Vec<u8>>, E> {
-    let machine = device_tree::of_machine().unwrap_or_default();
-    for item in trees(image, wanted) {
-        let tree = of(item)?;
-        if wanted.is_some() || device_tree::is_for(&tree, &machine) {
-            return Ok(Some(tree));
-        }
-    }
-    Ok(None)
-}
-
-/// Whether an image lacks the device tree that was asked for.
-pub(super) fn lacks_tree(image: &Image, wanted: Option<&str>) -> bool {
-    wanted.is_some_and(|wanted| wanted != device_tree::NONE) && trees(image, wanted).is_empty()
-}
-
 /// Files that the operator named.
-fn unverified(starting: &Starting) -> Result<kexec::Image, Error> {
+fn unverified(starting: &Starting) -> Result<kexec::Image, Box<Error>> {
     let Starting {
         kernel, initramfs, device_tree, command_line, command_line_file, append, ..
     } = starting;
@@ -207,29 +220,33 @@ fn unverified(starting: &Starting) -> Result<kexec::Image, Error> {
     })
 }
 
-fn join(line: Option<&str>, append: &[String]) -> Result<String, Error> {
-    command_line::join(line, append.iter().map(String::as_str)).map_err(Error::CommandLine)
+fn join(line: Option<&str>, append: &[String]) -> Result<String, Box<Error>> {
+    let line = command_line::join(line, append.iter().map(String::as_str));
+    line.map_err(|error| Box::new(Error::CommandLine(error)))
 }
 
 /// Reads a file of at most `max` octets.
-fn read(path: &str, max: u64) -> Result<Vec<u8>, Error> {
+fn read(path: &str, max: u64) -> Octets {
     let octets = read_at_most(Path::new(path), max.saturating_add(1));
-    let octets = octets.map_err(|error| Error::Read(path.to_owned(), error))?;
-    if octets.len() as u64 > max { Err(Error::TooLong(path.to_owned(), max)) } else { Ok(octets) }
+    let octets = octets.map_err(|error| Box::new(Error::Read(path.to_owned(), error)))?;
+    if octets.len() as u64 > max {
+        return Err(Box::new(Error::TooLong(path.to_owned(), max)));
+    }
+    Ok(octets)
 }
 
 /// Reads a file of the image and verifies what was read.
-fn read_verified(directory: &Path, name: &str, expected: Expected) -> Result<Vec<u8>, Error> {
+fn read_verified(directory: &Path, name: &str, expected: Expected) -> Octets {
     let path = directory.join(name);
     let shown = path.display().to_string();
     let octets = match read_at_most(&path, expected.size.saturating_add(1)) {
         Ok(octets) => octets,
-        Err(error) => return Err(Error::Missing(shown, error)),
+        Err(error) => return Err(Box::new(Error::Missing(shown, error))),
     };
     if octets.len() as u64 == expected.size && Digest::of(&octets) == expected.digest {
         Ok(octets)
     } else {
-        Err(Error::Other(shown, expected.digest))
+        Err(Box::new(Error::Other(shown, expected.digest)))
     }
 }
 
@@ -256,10 +273,10 @@ mod tests {
     fn a_file_of_the_image_is_taken_only_as_it_was_signed() {
         let directory = tempfile::tempdir().unwrap();
         let read = || read_verified(directory.path(), "kernel", expected(b"signed"));
-        assert!(matches!(read(), Err(Error::Missing(..))));
+        assert!(matches!(*read().unwrap_err(), Error::Missing(..)));
         for other in ["signee", "signed and more", ""] {
             fs::write(directory.path().join("kernel"), other).unwrap();
-            assert!(matches!(read(), Err(Error::Other(..))), "{other}");
+            assert!(matches!(*read().unwrap_err(), Error::Other(..)), "{other}");
         }
         fs::write(directory.path().join("kernel"), "signed").unwrap();
         assert_eq!(read().unwrap(), b"signed");

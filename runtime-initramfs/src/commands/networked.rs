@@ -1,10 +1,7 @@
 //! A command over the network, to its end or to a signal: what was taken from the kernel is given back either way.
 
-use std::fmt;
-use std::future::Future;
-use std::pin::Pin;
-
-use embassy_futures::select::{Either, select};
+use std::future::poll_fn;
+use std::process;
 
 use crate::console::{Console, Step};
 use crate::executor;
@@ -13,32 +10,45 @@ use crate::interrupt::Interrupts;
 use crate::network::Network;
 use crate::options::Options;
 
-/// Runs it; with `--apply-lease` the kernel gets the leases when it went well.
-///
-/// One function for the work of every command: one for each would be as large each time.
+/// Runs it; with `--apply-lease` the kernel gets the leases when it went well. A signal ends the process while it waits.
 pub(super) fn run(
     options: &Options,
-    network: &Network,
+    network: Network,
     console: Console,
-    work: Pin<&mut dyn Future<Output = Exit>>,
+    work: impl FnOnce() -> Exit,
 ) -> Exit {
-    let failed = |text: fmt::Arguments<'_>| {
-        network.release();
-        console.failed(Step::Boot, Exit::Internal, text)
-    };
-    let interrupts = match Interrupts::hold() {
-        Ok(interrupts) => interrupts,
-        Err(error) => return failed(format_args!("cannot hold signals back: {error}")),
-    };
-    let exit = match executor::run(select(work, interrupts.wait())) {
-        Either::First(exit) => exit,
-        Either::Second(signal) => {
-            network.release();
-            interrupts.end_by(signal);
-            return failed(format_args!("interrupted"));
+    match begin(network, console) {
+        Ok(()) => finish(options, network, console, work()),
+        Err(exit) => exit,
+    }
+}
+
+fn begin(network: Network, console: Console) -> Result<(), Exit> {
+    match Interrupts::hold() {
+        Ok(interrupts) => {
+            executor::spawn(end(interrupts, network, console));
+            Ok(())
         }
-    };
+        Err(error) => {
+            network.release();
+            let text = format_args!("cannot hold signals back: {error}");
+            Err(console.failed(Step::Boot, Exit::Internal, text))
+        }
+    }
+}
+
+fn finish(options: &Options, network: Network, console: Console, exit: Exit) -> Exit {
     let applied = exit != Exit::Success || !options.apply_lease || network.apply_leases(console);
     network.release();
     if applied { exit } else { Exit::Internal }
+}
+
+/// Ends the process by the first signal.
+async fn end(interrupts: Interrupts, network: Network, console: Console) {
+    let signal = poll_fn(|cx| interrupts.poll(cx)).await;
+    network.release();
+    interrupts.end_by(signal);
+    // Whoever started it has this signal ignored.
+    let exit = console.failed(Step::Boot, Exit::Internal, format_args!("interrupted"));
+    process::exit(exit.code().into());
 }

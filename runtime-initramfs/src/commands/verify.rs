@@ -1,10 +1,9 @@
 //! `phase-boot verify`: says whether a manifest, and the files that it names, are what a trusted key signed.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::Path;
-use std::pin::pin;
 
 use phase_core::limits::MANIFEST_MAX;
 use phase_core::wire::manifest::{self, Policy};
@@ -14,7 +13,7 @@ use phase_core::wire::unix_time;
 use phase_core::wire::url::Url;
 
 use super::discover::open_network;
-use super::fetch::{configured, failed};
+use super::fetch::{configured, failed, signers};
 use super::networked;
 use super::text::{Escaped, Object};
 use crate::acquire::earliest_now;
@@ -26,6 +25,7 @@ use crate::fetch::output::CMDLINE;
 use crate::fetch::part::is_complete;
 use crate::fetch::source::Reach;
 use crate::options::Options;
+use crate::sys::process;
 use crate::trust;
 
 /// Runs the command; the exit status is its result.
@@ -73,11 +73,11 @@ fn document(
         .map_err(|error| usage(format_args!("{}: {} {error}", Escaped(source), error.code())))?;
     let network = open_network(options, console)?;
     let mut fetched = Vec::new();
-    let work = async {
-        if let Err(exit) = configured(options, &network, console).await {
+    let work = || {
+        if let Err(exit) = configured(options, network, console) {
             return exit;
         }
-        match fetch::document(&network, &url, &Reach::Asked).await {
+        match fetch::document(&network, &url, &Reach::Asked) {
             Ok(document) => {
                 fetched = document;
                 Exit::Success
@@ -85,7 +85,7 @@ fn document(
             Err(error) => failed(&error, console),
         }
     };
-    let exit = networked::run(options, &network, console, pin!(work));
+    let exit = networked::run(options, network, console, work);
     if exit == Exit::Success { Ok((fetched, Some(url))) } else { Err(exit) }
 }
 
@@ -93,11 +93,8 @@ fn document(
 fn read(source: &str) -> io::Result<Vec<u8>> {
     let mut document = Vec::new();
     let limit = MANIFEST_MAX as u64 + 1;
-    if source == "-" {
-        io::stdin().take(limit).read_to_end(&mut document)?;
-    } else {
-        File::open(source)?.take(limit).read_to_end(&mut document)?;
-    }
+    let file = if source == "-" { process::standard_input()? } else { File::open(source)? };
+    file.take(limit).read_to_end(&mut document)?;
     Ok(document)
 }
 
@@ -156,20 +153,26 @@ fn report(image: &Image, options: &Options, console: Console) -> Exit {
             console.step(Step::Verify, format_args!("{name}: {}", Escaped(reason)));
         }
     }
-    let signed_by = image.signed_by.iter().map(|key| key.key_id().to_string());
+    let signed_by = signers(image);
     let text = if options.printing.json {
-        json(image, &files, signed_by)
+        json(image, &files, &signed_by)
     } else if wrong == 0 {
         let mut text = format!(
-            "verified {} {} version {} manifest {} signed by {}\n",
+            "verified {} {} version {} manifest {} signed by",
             image.channel,
             image.arch,
             image.version.as_ref().map_or("-", Version::as_str),
             image.manifest_version,
-            signed_by.collect::<Vec<_>>().join(" ")
         );
-        let paths = files.iter().filter_map(|file| file.path.as_deref());
-        paths.for_each(|path| text.push_str(&format!("verified {path}\n")));
+        for key in &signed_by {
+            text.push(' ');
+            text.push_str(key);
+        }
+        text.push('\n');
+        for path in files.iter().filter_map(|file| file.path.as_deref()) {
+            // Writing to a `String` does not fail.
+            let _ = writeln!(text, "verified {path}");
+        }
         text
     } else {
         String::new()
@@ -189,20 +192,23 @@ fn report(image: &Image, options: &Options, console: Console) -> Exit {
     }
 }
 
-fn json(image: &Image, files: &[Found], signed_by: impl Iterator<Item = String>) -> String {
+fn json(image: &Image, files: &[Found], signed_by: &[String]) -> String {
     let time = |time| unix_time::encode(time).map(|text| text.to_string());
     let (created_at, expires_at) = (time(image.created_at), time(image.expires_at));
-    let verified = files.iter().all(|file| file.reason.is_none());
-    let objects = files.iter().map(|file| {
-        let object = Object::default()
+    let mut verified = true;
+    let mut objects = Vec::new();
+    for file in files {
+        verified &= file.reason.is_none();
+        let mut object = Object::default();
+        object
             .string("name", Some(&file.name))
             .string("path", file.path.as_deref())
             .plain("verified", Some(&file.reason.is_none()));
-        match &file.reason {
-            None => object,
-            Some(reason) => object.string("reason", Some(reason)),
+        if let Some(reason) = &file.reason {
+            object.string("reason", Some(reason));
         }
-    });
+        objects.push(object);
+    }
     Object::default()
         .plain("verified", Some(&verified))
         .string("channel", Some(image.channel.as_str()))
@@ -213,13 +219,16 @@ fn json(image: &Image, files: &[Found], signed_by: impl Iterator<Item = String>)
         .string("expires_at", expires_at.as_deref())
         .string("digest", Some(&image.digest.to_string()))
         .strings("signed_by", signed_by)
-        .objects("files", objects)
+        .objects("files", &objects)
         .line()
 }
 
 /// Verifies every file that the manifest names, and the command line where there is one.
 fn files(image: &Image, directory: &Path) -> Vec<Found> {
-    let mut found: Vec<_> = image.items.iter().map(|item| file(item, directory)).collect();
+    let mut found = Vec::new();
+    for item in &image.items {
+        found.push(file(item, directory));
+    }
     let path = directory.join(CMDLINE);
     if let Ok(text) = std::fs::read_to_string(&path) {
         let same = Some(text.trim_end()) == image.cmdline.as_deref();

@@ -3,19 +3,17 @@
 
 mod resolver;
 
-use std::fmt;
-use std::future::poll_fn;
-use std::pin::pin;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use embassy_futures::select::{Either, select};
-use embassy_time::{Instant as Moment, Timer};
-use phase_core::client::{CandidateId, Carriers, Client, Config, Event, HEAD_START, Mode};
+use phase_core::client::{
+    Candidate, CandidateId, Carriers, Client, Config, Event, HEAD_START, Mode,
+};
 use phase_core::dht::finder::{Bootstrap, ClientSlot, Finder, Reach};
 use phase_core::limits::RX_FULL;
 use phase_core::rng::Seed;
 use phase_core::select::{Stale, TrustClass};
+use phase_core::time::Instant;
 use phase_core::wire::multiaddr::Address;
 use phase_core::wire::record::{Arch, Channel};
 use phase_core::wire::trust::{self, Trust};
@@ -24,7 +22,9 @@ use self::resolver::{Resolved, Resolver};
 use crate::clock::{self, EPOCH, unix_time};
 use crate::console::Console;
 use crate::driver::Driver;
+use crate::executor;
 use crate::network::Network;
+use crate::signal::Seen;
 use crate::sys::random;
 
 /// How long a first acceptable advert waits for one that is trusted further.
@@ -78,6 +78,8 @@ pub struct Discovery {
     /// Whether every candidate is wanted, and not the first acceptable one.
     to_the_end: bool,
     resolver: Resolver,
+    /// What it saw of the network.
+    seen: Seen,
     /// Bootstraps that lead nowhere, with the reason.
     unresolved: Vec<(Address, resolver::Error)>,
     /// Whether a search in the DHT is over and nobody new to begin with was found since.
@@ -86,23 +88,23 @@ pub struct Discovery {
     found_at: Vec<(CandidateId, Duration)>,
     /// The furthest that an advert can be trusted here.
     best_class: TrustClass,
-    began: Moment,
+    began: Instant,
     /// When there was an address that leads beyond its link.
-    configured: Option<Moment>,
+    configured: Option<Instant>,
 }
 
 impl Discovery {
     /// Begins to look, on every interface that is there or comes. Waits for nothing but random numbers, where keys for
     /// the DHT are made of them.
-    pub async fn begin(search: Search, network: Network, console: Console) -> Self {
+    pub fn begin(search: Search, network: Network, console: Console) -> Self {
         // With nobody to begin with there is no DHT to search.
         let carriers = match search.carriers {
             Carriers::Auto | Carriers::All if search.bootstraps.is_empty() => Carriers::Lan,
             Carriers::Auto | Carriers::Lan | Carriers::Wan | Carriers::All => search.carriers,
         };
         let to_the_end = search.carriers == Carriers::All;
-        let began = Moment::now();
-        let seed = seed(carriers != Carriers::Lan).await;
+        let began = clock::now();
+        let seed = seed(carriers != Carriers::Lan);
         let best_class = match search.trust.mode() {
             trust::Mode::Pinned => TrustClass::Pinned,
             trust::Mode::ReleaseOnly | trust::Mode::Unpinned => TrustClass::SelfSigned,
@@ -128,8 +130,9 @@ impl Discovery {
         let client = Box::new(Client::with_dht(clock::now(), config, finder));
         let bootstraps = if carriers == Carriers::Lan { Vec::new() } else { search.bootstraps };
         Self {
-            resolver: Resolver::new(network.clone(), bootstraps),
+            resolver: Resolver::new(network, bootstraps),
             driver: Driver::new(network),
+            seen: Seen::default(),
             client,
             console,
             carriers,
@@ -147,9 +150,9 @@ impl Discovery {
     /// until they are done, or until the time is over. `limit`: the time that a user gave it.
     ///
     /// What is trusted less than it could be waits a moment for something better.
-    pub async fn run(&mut self, limit: Option<Duration>) {
+    pub fn run(&mut self, limit: Option<Duration>) {
         while let Some(deadline) = self.deadline(limit) {
-            self.next_event(deadline).await;
+            self.next_event(deadline);
             if !self.to_the_end && self.client.is_settled() {
                 break;
             }
@@ -157,76 +160,60 @@ impl Discovery {
         if self.to_the_end || self.client.best().is_none() {
             return;
         }
-        let deadline = after(Moment::now(), BETTER_WITHIN);
-        while self.best_accepted() < Some(self.best_class) && Moment::now() < deadline {
-            self.next_event(deadline).await;
+        let deadline = clock::now() + BETTER_WITHIN;
+        while self.best_accepted() < Some(self.best_class) && clock::now() < deadline {
+            self.next_event(deadline);
         }
     }
 
     /// Goes on for so long, whatever is there already.
-    pub async fn collect(&mut self, time: Duration) {
-        let deadline = after(Moment::now(), time);
-        while Moment::now() < deadline {
-            self.next_event(deadline).await;
+    pub fn collect(&mut self, time: Duration) {
+        let deadline = clock::now() + time;
+        while clock::now() < deadline {
+            self.next_event(deadline);
         }
     }
 
     /// When to stop; none: now.
-    fn deadline(&self, limit: Option<Duration>) -> Option<Moment> {
+    fn deadline(&self, limit: Option<Duration>) -> Option<Instant> {
         let deadline = match (limit, self.configured) {
-            (Some(limit), _) => after(self.began, limit),
-            (None, None) => after(self.began, NETWORK_TIME),
+            (Some(limit), _) => self.began + limit,
+            (None, None) => self.began + NETWORK_TIME,
             (None, Some(configured)) => {
                 let least = if self.carriers == Carriers::Wan { Duration::ZERO } else { LAN_TIME };
                 let most = if self.has_searched() { least } else { DHT_TIME };
-                after(configured, most)
+                configured + most
             }
         };
-        (Moment::now() < deadline).then_some(deadline)
+        (clock::now() < deadline).then_some(deadline)
     }
 
-    /// Waits for the next thing that happens, until `deadline` at the latest.
-    async fn next_event(&mut self, deadline: Moment) {
-        let Self { driver, client, resolver, carriers, configured, .. } = self;
-        let network = driver.network().clone();
-        let is_configured = configured.is_some();
-        let head_start = if *carriers == Carriers::Auto { HEAD_START } else { Duration::ZERO };
-        let may_enter = configured.map(|at| after(at, head_start));
-        let happened = async {
-            let mut configuring = pin!(async {
-                if is_configured {
-                    std::future::pending::<()>().await;
-                }
-                network.wait_configured().await;
-            });
-            let mut event = pin!(driver.next_event(&mut **client));
-            poll_fn(|cx| {
-                if let Poll::Ready(event) = event.as_mut().poll(cx) {
-                    return Poll::Ready(Happened::Event(event));
-                }
-                if configuring.as_mut().poll(cx).is_ready() {
-                    return Poll::Ready(Happened::Configured);
-                }
-                match may_enter {
-                    // A search that begins without a network ends in vain.
-                    Some(at) if at <= Moment::now() => resolver
-                        .poll_next(cx)
-                        .map(|resolved| Happened::Resolved(Box::new(resolved))),
-                    Some(at) => {
-                        crate::executor::wake_at(at.as_micros(), cx.waker());
-                        Poll::Pending
-                    }
-                    None => Poll::Pending,
-                }
-            })
-            .await
-        };
-        match select(happened, Timer::at(deadline)).await {
-            Either::First(Happened::Event(event)) => self.note(event),
-            Either::First(Happened::Configured) => self.configured = Some(Moment::now()),
-            Either::First(Happened::Resolved(resolved)) => self.enter(*resolved),
-            Either::Second(()) => {}
+    /// Waits for the next thing that happens, until `deadline` at the latest, and notes it.
+    fn next_event(&mut self, deadline: Instant) {
+        match executor::wait_until(deadline, |cx| self.poll_next(cx)) {
+            Some(Happened::Event(event)) => self.note(event),
+            Some(Happened::Configured) => self.configured = Some(clock::now()),
+            Some(Happened::Resolved(resolved)) => self.enter(*resolved),
+            None => {}
         }
+    }
+
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Happened> {
+        if let Poll::Ready(event) = self.driver.poll_event(&mut *self.client, cx) {
+            return Poll::Ready(Happened::Event(event));
+        }
+        let Some(configured) = self.configured else {
+            let network = self.driver.network();
+            return network.poll_configured(&mut self.seen, cx).map(|()| Happened::Configured);
+        };
+        // A search that begins without a network ends in vain.
+        let head_start = if self.carriers == Carriers::Auto { HEAD_START } else { Duration::ZERO };
+        let enters_at = configured + head_start;
+        if enters_at > clock::now() {
+            executor::wake_at(enters_at.as_micros(), cx.waker());
+            return Poll::Pending;
+        }
+        self.resolver.poll_next(cx).map(|resolved| Happened::Resolved(Box::new(resolved)))
     }
 
     fn note(&mut self, event: Event) {
@@ -270,6 +257,12 @@ impl Discovery {
         &self.client
     }
 
+    /// All candidates, the best first.
+    #[must_use]
+    pub fn candidates(&self) -> Vec<&Candidate> {
+        self.client.candidates().collect()
+    }
+
     /// The machine, to tell it what was learnt of a candidate.
     pub fn client_mut(&mut self) -> &mut BothClient {
         &mut self.client
@@ -290,7 +283,7 @@ impl Discovery {
     /// How long it has looked.
     #[must_use]
     pub fn elapsed(&self) -> Duration {
-        Duration::from_micros(self.began.elapsed().as_micros())
+        clock::now().since(self.began)
     }
 
     /// What was done in the DHT and what came of it, a line for each step; empty where it was not searched.
@@ -323,33 +316,19 @@ impl Discovery {
 }
 
 /// What a discovery waits for.
+#[derive(Debug)]
 enum Happened {
     Event(Event),
     Configured,
     Resolved(Box<Resolved>),
 }
 
-impl fmt::Debug for Happened {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Event(event) => event.fmt(f),
-            Self::Configured => f.write_str("Configured"),
-            Self::Resolved(resolved) => resolved.fmt(f),
-        }
-    }
-}
-
-fn after(moment: Moment, time: Duration) -> Moment {
-    let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
-    Moment::from_micros(moment.as_micros().saturating_add(micros))
-}
-
 /// Entropy for a machine; `for_keys`: also for keys, for which it waits until the kernel has enough.
-async fn seed(for_keys: bool) -> Seed {
+fn seed(for_keys: bool) -> Seed {
     let mut seed = [0; 32];
     if for_keys {
         while random::try_fill(&mut seed).is_err() {
-            Timer::at(after(Moment::now(), SEED_AGAIN)).await;
+            executor::sleep(SEED_AGAIN);
         }
     } else {
         random::fill_insecurely(&mut seed);

@@ -72,14 +72,12 @@ pub(super) struct Resolved {
 impl Resolver {
     /// A resolver that begins with its first poll.
     pub(super) fn new(network: Network, addresses: Vec<Address>) -> Self {
-        let entries = addresses.into_iter().map(|address| Entry {
-            address,
-            again_at: Some(0),
-            wait: AGAIN.0,
-            resolving: None,
-            is_told: false,
-        });
-        Self { network, entries: entries.collect() }
+        let mut entries = Vec::with_capacity(addresses.len());
+        for address in addresses {
+            let (again_at, wait) = (Some(0), AGAIN.0);
+            entries.push(Entry { address, again_at, wait, resolving: None, is_told: false });
+        }
+        Self { network, entries }
     }
 
     /// Whether every address was resolved or failed to be, at least once.
@@ -93,7 +91,7 @@ impl Resolver {
         for entry in &mut self.entries {
             if entry.again_at.is_some_and(|at| at <= now) {
                 entry.again_at = None;
-                let resolving = resolve(self.network.clone(), entry.address.clone());
+                let resolving = resolve(self.network, entry.address.clone());
                 entry.resolving = Some(Box::pin(resolving));
             }
             if let Some(at) = entry.again_at {
@@ -126,6 +124,10 @@ async fn resolve(network: Network, address: Address) -> Result<Sockets, Error> {
 }
 
 fn sockets(ips: &[IpAddr], port: Option<u16>) -> Sockets {
+    let mut sockets = Sockets::new();
     // Every kind of address but `/dnsaddr/` has a port.
-    ips.iter().zip(port.iter().cycle()).map(|(ip, port)| SocketAddr::new(*ip, *port)).collect()
+    if let Some(port) = port {
+        sockets.extend(ips.iter().take(ADDRESSES).map(|ip| SocketAddr::new(*ip, port)));
+    }
+    sockets
 }

@@ -2,9 +2,8 @@
 //! but the last octets of a connection that was closed.
 
 use std::fmt;
-use std::future::Future;
-use std::net::SocketAddr;
-use std::pin::{Pin, pin};
+use std::future::Future as _;
+use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
 use phase_core::machine::{
@@ -15,27 +14,28 @@ use crate::clock;
 use crate::executor;
 use crate::network::{ConnectError, Network, SEND, Stream};
 
+/// Octets that are fed at once, so that a fast peer keeps nobody else waiting for long.
+const RECEIVED_MAX: usize = 9 * 1024;
+
 /// How long the last octets of a closed connection may take, in microseconds.
 const CLOSING_MAX: u64 = 3_000_000;
 
-type Dialling = Pin<Box<dyn Future<Output = Result<Stream, ConnectError>>>>;
-
 enum State {
-    Connecting(Dialling),
+    Connecting,
     Open {
-        stream: Stream,
         /// What the machine thinks can be sent.
         room_told: usize,
     },
     /// The machine is done with it: what is left is sent, at the latest until then.
     Closing {
-        stream: Stream,
         until: u64,
     },
 }
 
 struct Slot {
     id: ConnectionId,
+    /// What the network gave.
+    stream: Result<Stream, ConnectError>,
     state: State,
 }
 
@@ -76,12 +76,12 @@ impl Connections {
     ) {
         match what {
             ConnectionOutput::Connect { remote } => {
-                let dialling = dial(self.network.clone(), remote);
-                self.slots.push(Slot { id, state: State::Connecting(Box::pin(dialling)) });
+                let stream = self.network.connect(remote);
+                self.slots.push(Slot { id, stream, state: State::Connecting });
             }
             ConnectionOutput::Send { len } => {
-                let slot = self.slots.iter_mut().find(|slot| slot.id == id);
-                let Some(State::Open { stream, room_told }) = slot.map(|slot| &mut slot.state)
+                let Some(Slot { stream: Ok(stream), state: State::Open { room_told }, .. }) =
+                    self.slots.iter_mut().find(|slot| slot.id == id)
                 else {
                     return;
                 };
@@ -94,25 +94,22 @@ impl Connections {
 
     fn close(&mut self, id: ConnectionId) {
         let Some(at) = self.slots.iter().position(|slot| slot.id == id) else { return };
-        let Slot { id, state } = self.slots.swap_remove(at);
-        if let State::Open { mut stream, .. } = state {
-            stream.socket_mut().close();
-            let until = clock::monotonic_micros().saturating_add(CLOSING_MAX);
-            self.slots.push(Slot { id, state: State::Closing { stream, until } });
+        match self.slots.get_mut(at) {
+            Some(Slot { stream: Ok(stream), state: state @ State::Open { .. }, .. }) => {
+                stream.socket_mut().close();
+                let until = clock::monotonic_micros().saturating_add(CLOSING_MAX);
+                *state = State::Closing { until };
+            }
+            Some(_) | None => drop(self.slots.swap_remove(at)),
         }
     }
 
-    /// Feeds one piece of news; ready when there was one. `buffer`: room for received octets.
-    pub(super) fn poll<M: Machine>(
-        &mut self,
-        machine: &mut M,
-        buffer: &mut [u8],
-        cx: &mut Context<'_>,
-    ) -> Poll<()> {
+    /// Feeds one piece of news; ready when there was one.
+    pub(super) fn poll<M: Machine>(&mut self, machine: &mut M, cx: &mut Context<'_>) -> Poll<()> {
         let mut at = 0;
         while let Some(slot) = self.slots.get_mut(at) {
             let id = slot.id;
-            match slot.look(machine, buffer, cx) {
+            match slot.look(machine, cx) {
                 Look::Nothing => at += 1,
                 Look::Fed => {
                     // Others first the next time.
@@ -134,27 +131,26 @@ impl Connections {
 }
 
 impl Slot {
-    fn look<M: Machine>(
-        &mut self,
-        machine: &mut M,
-        buffer: &mut [u8],
-        cx: &mut Context<'_>,
-    ) -> Look {
+    fn look<M: Machine>(&mut self, machine: &mut M, cx: &mut Context<'_>) -> Look {
         let id = self.id;
         let mut feed = |input: ConnectionInput<'_>| {
             machine.handle_input(clock::now(), Input::Connection(id, input));
             Look::Fed
         };
+        let stream = match &mut self.stream {
+            Ok(stream) => stream,
+            Err(error) => return Look::Over(Some(reason(*error))),
+        };
         match &mut self.state {
-            State::Connecting(dialling) => match dialling.as_mut().poll(cx) {
+            State::Connecting => match stream.poll_connected(cx) {
                 Poll::Pending => Look::Nothing,
-                Poll::Ready(Ok(stream)) => {
-                    self.state = State::Open { stream, room_told: 0 };
+                Poll::Ready(Ok(())) => {
+                    self.state = State::Open { room_told: 0 };
                     feed(ConnectionInput::Connected)
                 }
                 Poll::Ready(Err(error)) => Look::Over(Some(reason(error))),
             },
-            State::Open { stream, room_told } => {
+            State::Open { room_told } => {
                 let room = SEND.saturating_sub(stream.socket_mut().send_queue());
                 // It knows of enough room to go on with otherwise.
                 if *room_told < SEND / 2 && room > *room_told {
@@ -165,17 +161,19 @@ impl Slot {
                     // Wakes when the other side has taken something. That it is over is seen below.
                     let _ = pin!(stream.socket_mut().flush()).poll(cx);
                 }
-                let received = pin!(stream.socket_mut().read(buffer)).poll(cx);
-                match received {
+                let mut take = |octets: &[u8]| {
+                    let octets = octets.get(..RECEIVED_MAX).unwrap_or(octets);
+                    feed(ConnectionInput::Received(octets));
+                    octets.len()
+                };
+                match stream.poll_read(cx, &mut take) {
                     Poll::Pending => Look::Nothing,
-                    Poll::Ready(Ok(0)) => Look::Over(Some(CloseReason::Ended)),
-                    Poll::Ready(Ok(count)) => {
-                        feed(ConnectionInput::Received(buffer.get(..count).unwrap_or_default()))
-                    }
+                    Poll::Ready(Ok(true)) => Look::Fed,
+                    Poll::Ready(Ok(false)) => Look::Over(Some(CloseReason::Ended)),
                     Poll::Ready(Err(_)) => Look::Over(Some(CloseReason::Reset)),
                 }
             }
-            State::Closing { stream, until } => {
+            State::Closing { until } => {
                 let is_sent = pin!(stream.socket_mut().flush()).poll(cx).is_ready();
                 if is_sent || *until <= clock::monotonic_micros() {
                     return Look::Over(None);
@@ -185,10 +183,6 @@ impl Slot {
             }
         }
     }
-}
-
-async fn dial(network: Network, remote: SocketAddr) -> Result<Stream, ConnectError> {
-    network.connect(remote).await
 }
 
 /// Puts octets into the send buffer, which has room for what the machine was told.

@@ -1,11 +1,11 @@
 //! Runs a machine of the core on the stacks of a [`Network`]: datagrams, links and connections, and nothing of the protocol.
 //!
 //! ```no_run
-//! # use phase_boot::{driver::Driver, network::Network};
-//! # async fn run<M: phase_core::machine::Machine>(mut machine: M, network: Network) {
+//! # use phase_boot::{driver::Driver, executor, network::Network};
+//! # use phase_core::{machine::Machine, time::Instant};
+//! # fn run<M: Machine>(mut machine: M, network: Network, deadline: Instant) {
 //! let mut driver = Driver::new(network);
-//! loop {
-//!     let event = driver.next_event(&mut machine).await;
+//! while let Some(event) = executor::wait_until(deadline, |cx| driver.poll_event(&mut machine, cx)) {
 //!     // Commands go to the machine between two events, with `phase_boot::clock::now()`.
 //! #   drop(event);
 //! }
@@ -17,10 +17,8 @@
 
 mod connections;
 
-use std::collections::VecDeque;
-use std::future::poll_fn;
 use std::net::{IpAddr, SocketAddr};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 
 use embassy_net::udp::UdpMetadata;
 use phase_core::limits::TRANSMIT_MAX;
@@ -72,7 +70,7 @@ pub struct Driver {
     network: Network,
     seen: Seen,
     known: Vec<Known>,
-    news: VecDeque<News>,
+    news: Vec<News>,
     connections: Connections,
     transmit: Box<TransmitBuffer>,
     receive: Box<[u8]>,
@@ -89,11 +87,11 @@ impl Driver {
     #[must_use]
     pub fn new(network: Network) -> Self {
         Self {
-            connections: Connections::new(network.clone()),
+            connections: Connections::new(network),
             network,
             seen: Seen::default(),
             known: Vec::new(),
-            news: VecDeque::new(),
+            news: Vec::new(),
             transmit: Box::new([0; TRANSMIT_MAX]),
             receive: vec![0; RECEIVE_MAX].into(),
             turn: 0,
@@ -105,8 +103,8 @@ impl Driver {
 
     /// The network it runs on.
     #[must_use]
-    pub const fn network(&self) -> &Network {
-        &self.network
+    pub const fn network(&self) -> Network {
+        self.network
     }
 
     /// Whether the machine has a link.
@@ -121,13 +119,17 @@ impl Driver {
         self.counters
     }
 
-    /// Runs `machine` until it tells something. May be dropped at any time and called again: nothing is lost.
-    pub async fn next_event<M: Machine>(&mut self, machine: &mut M) -> M::Event {
+    /// Runs `machine` until it tells something or has to wait: then it is to be called again by whoever `cx` wakes.
+    pub fn poll_event<M: Machine>(
+        &mut self,
+        machine: &mut M,
+        cx: &mut Context<'_>,
+    ) -> Poll<M::Event> {
         loop {
             if let Some(event) = self.drain(machine) {
-                return event;
+                return Poll::Ready(event);
             }
-            poll_fn(|cx| self.poll_feed(machine, cx)).await;
+            ready!(self.poll_feed(machine, cx));
         }
     }
 
@@ -152,7 +154,8 @@ impl Driver {
             self.relist();
         }
         let now = clock::now();
-        if let Some(news) = self.news.pop_front() {
+        if !self.news.is_empty() {
+            let news = self.news.remove(0);
             self.tell(machine, &news);
             return Poll::Ready(());
         }
@@ -164,7 +167,7 @@ impl Driver {
             // Neither keeps the other from being looked at, however much there is.
             self.was_connections = !self.was_connections;
             let fed = match self.was_connections {
-                true => self.connections.poll(machine, &mut self.receive, cx),
+                true => self.connections.poll(machine, cx),
                 false => self.poll_datagram(machine, cx),
             };
             if fed.is_ready() {
@@ -267,13 +270,13 @@ impl Driver {
         }
         for before in &self.known {
             if !there.iter().any(|one| one.id == before.id) {
-                self.news.push_back(News::Down(before.id));
+                self.news.push(News::Down(before.id));
             }
         }
         for one in &there {
             let before = self.known.iter().find(|before| before.id == one.id);
             if before.is_none_or(|before| before.networks != one.networks) {
-                self.news.push_back(News::Up(one.id));
+                self.news.push(News::Up(one.id));
             }
         }
         self.known = there;

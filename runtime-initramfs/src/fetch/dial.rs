@@ -1,54 +1,58 @@
 //! How a fetch reaches servers: whoever has a network gives it connections and resolves its names.
-//! Not here: which addresses may be connected to, and time limits.
+//! Everything here waits, until a deadline at the latest.
+//! Not here: which addresses may be connected to, and how long is waited.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
-use embedded_io_async::Write;
-
-/// Addresses of one name that are tried.
-pub const ADDRESSES_MAX: usize = 8;
-
-/// The addresses of a name.
-pub type Addresses = heapless::Vec<IpAddr, ADDRESSES_MAX>;
+use phase_core::time::Instant;
 
 /// Opens connections and resolves names.
-#[expect(async_fn_in_trait, reason = "one thread runs everything: no future needs to be Send")]
 pub trait Dial {
-    /// A connection. Dropping it closes it.
-    type Stream<'a>: Stream
-    where
-        Self: 'a;
-
-    /// Waits until there is a network at all: a cable that was pulled is no fault of a server.
-    async fn ready(&self);
+    /// Waits until there is a network at all, and says whether there is: a cable that was pulled is no fault of a server.
+    fn wait_ready(&self, deadline: Instant) -> bool;
 
     /// Connects to `remote` and to no other address. The scope of an IPv6 link-local address is the index of an
-    /// interface; 0: any. The caller gives up when it takes too long.
+    /// interface; 0: any.
     ///
     /// # Errors
     /// [`DialError`]; another address may do.
-    async fn dial(&self, remote: SocketAddr) -> Result<Self::Stream<'_>, DialError>;
+    fn dial(&self, remote: SocketAddr, deadline: Instant) -> Result<Box<dyn Stream>, DialError>;
 
-    /// The addresses of `host`, a lower-case name, in the order to try them.
+    /// The addresses of `host`, a lower-case name, in the order to try them: a few.
     ///
     /// # Errors
     /// [`ResolveError`].
-    async fn resolve(&self, host: &str) -> Result<Addresses, ResolveError>;
+    fn resolve(&self, host: &str, deadline: Instant) -> Result<Vec<IpAddr>, ResolveError>;
 }
 
-/// A connection: octets in order, both ways.
-#[expect(async_fn_in_trait, reason = "one thread runs everything: no future needs to be Send")]
-pub trait Stream: Write {
-    /// Waits for octets and shows some of them, at least one, to `take`, where they lie; `take` says how many of
-    /// them it took: the others come again. `None`: the peer has ended the stream in order, and `take` was not called.
+/// A connection: octets in order, both ways. Dropping it closes it.
+pub trait Stream {
+    /// Sends all of `octets`, or at least puts them where they will be sent from.
     ///
     /// # Errors
-    /// The connection broke.
-    async fn read_with<R>(
+    /// [`StreamError`].
+    fn write_all(&mut self, octets: &[u8], deadline: Instant) -> Result<(), StreamError>;
+
+    /// Waits for octets and shows some of them, at least one, to `take`, once and where they lie; `take` says how many of
+    /// them it took: the others come again. `false`: the peer has ended the stream in order, and `take` was not called.
+    ///
+    /// # Errors
+    /// [`StreamError`]; `take` was not called.
+    fn read_with(
         &mut self,
-        take: impl FnOnce(&[u8]) -> (usize, R),
-    ) -> Result<Option<R>, Self::Error>;
+        deadline: Instant,
+        take: &mut dyn FnMut(&[u8]) -> usize,
+    ) -> Result<bool, StreamError>;
+}
+
+/// Why a connection is of no use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StreamError {
+    /// It broke.
+    Broken,
+    /// The deadline has passed.
+    Silent,
 }
 
 /// Why there is no connection.
@@ -62,6 +66,8 @@ pub enum DialError {
     TimedOut,
     /// Every socket is in use.
     NoSocket,
+    /// The deadline has passed.
+    Silent,
 }
 
 impl fmt::Display for DialError {
@@ -69,7 +75,7 @@ impl fmt::Display for DialError {
         f.write_str(match self {
             Self::Refused => "the connection was refused",
             Self::NoRoute => "no interface leads there",
-            Self::TimedOut => "no answer",
+            Self::TimedOut | Self::Silent => "no answer",
             Self::NoSocket => "every socket is in use",
         })
     }
@@ -84,7 +90,7 @@ pub enum ResolveError {
     NoServer,
     /// No name server knows an address of it.
     NoAddress,
-    /// It took too long.
+    /// The deadline has passed.
     Silent,
 }
 

@@ -5,11 +5,11 @@
 use std::fmt;
 use std::io;
 
-use embassy_time::{Duration, Timer};
 use phase_core::fetch::{PAUSE, Tries};
 
 use super::dial::Dial;
 use super::part::Part;
+use crate::executor;
 use crate::http::{self, Etag, From, Origin, Response};
 
 /// Why an artifact could not be brought.
@@ -70,9 +70,9 @@ pub enum Event {
 ///
 /// # Errors
 /// [`Error`]; what came before it stays in the part.
-pub async fn fill(
-    dial: &impl Dial,
-    origin: &Origin,
+pub fn fill(
+    dial: &dyn Dial,
+    origin: Origin<'_>,
     path: &str,
     part: &mut Part,
     watch: &mut dyn FnMut(Event),
@@ -82,9 +82,9 @@ pub async fn fill(
     while part.missing() > 0 {
         let before = part.written();
         let from = From { offset: before, etag: etag.as_deref() };
-        let response = origin.get(dial, path, from).await;
+        let response = origin.get(dial, path, from);
         let outcome = match response {
-            Ok(response) => receive(response, part, &mut etag, watch).await,
+            Ok(response) => receive(response, part, &mut etag, watch),
             Err(error) => Err(error.into()),
         };
         let error = match outcome {
@@ -96,14 +96,14 @@ pub async fn fill(
             return Err(error.into());
         }
         watch(Event::Broke(part.written()));
-        Timer::after(Duration::from_millis(PAUSE.as_millis() as u64)).await;
+        executor::sleep(PAUSE);
     }
     Ok(())
 }
 
 /// One body, up to the end of the part.
-async fn receive<S: super::dial::Stream>(
-    mut response: Response<S>,
+fn receive(
+    mut response: Response,
     part: &mut Part,
     etag: &mut Option<Etag>,
     watch: &mut dyn FnMut(Event),
@@ -120,8 +120,9 @@ async fn receive<S: super::dial::Stream>(
     }
     *etag = response.etag().cloned();
     // The body ends with the part: their lengths were compared.
-    while let Some(appended) = response.read_with(|octets| part.append(octets)).await? {
-        appended?;
+    let mut appended = Ok(());
+    while response.read_with(&mut |octets| appended = part.append(octets))? {
+        std::mem::replace(&mut appended, Ok(()))?;
         watch(Event::Here(part.written()));
     }
     Ok(())

@@ -5,6 +5,7 @@ use std::fmt;
 use phase_core::wire::manifest;
 use phase_core::wire::url::Url;
 
+use super::image::Item;
 use super::{download, output, part, source};
 use crate::console::Step;
 use crate::exit::Exit;
@@ -86,10 +87,18 @@ pub enum Error {
         name: String,
     },
     /// The output directory.
-    Output(output::Error),
+    Output(Box<output::Error>),
 }
 
 impl Error {
+    pub(super) fn source(url: &Url, source: source::Error) -> Box<Self> {
+        Box::new(Self::Source { url: Box::new(url.clone()), source })
+    }
+
+    pub(super) fn part(item: &Item, source: part::Error) -> Box<Self> {
+        Box::new(Self::Part { name: item.name.clone(), source })
+    }
+
     /// Whether another provider may do better; a full disk stays full.
     #[must_use]
     pub const fn is_of_provider(&self) -> bool {
@@ -192,26 +201,26 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-impl From<output::Error> for Error {
-    fn from(error: output::Error) -> Self {
-        Self::Output(error)
+impl From<Box<output::Error>> for Box<Error> {
+    fn from(error: Box<output::Error>) -> Self {
+        Self::new(Error::Output(error))
     }
 }
 
 /// What went wrong with the providers so far: a failed verification says more than a broken connection.
 #[derive(Debug, Default)]
 pub struct Failures {
-    worst: Option<Error>,
+    worst: Option<Box<Error>>,
     /// The latest, where it is not the worst.
-    latest: Option<Error>,
+    latest: Option<Box<Error>>,
 }
 
 impl Failures {
     /// Notes why a provider failed; returns whether another one may do better.
-    pub fn add(&mut self, error: Error) -> bool {
+    pub fn add(&mut self, error: Box<Error>) -> bool {
         let goes_on = error.is_of_provider();
         let verified_wrong = |error: &Error| error.exit() == Exit::VerificationFailed;
-        if goes_on && self.worst.as_ref().is_some_and(verified_wrong) {
+        if goes_on && self.worst.as_deref().is_some_and(verified_wrong) {
             self.latest = Some(error);
         } else {
             self.worst = Some(error);
@@ -223,7 +232,7 @@ impl Failures {
     /// The one that was added last.
     #[must_use]
     pub fn latest(&self) -> Option<&Error> {
-        self.latest.as_ref().or(self.worst.as_ref())
+        self.latest.as_deref().or(self.worst.as_deref())
     }
 
     /// Whether the one that was added last is the one to tell when nobody did better.
@@ -234,7 +243,7 @@ impl Failures {
 
     /// The one to tell when nobody did better.
     #[must_use]
-    pub fn into_worst(self) -> Option<Error> {
+    pub fn into_worst(self) -> Option<Box<Error>> {
         self.worst
     }
 }

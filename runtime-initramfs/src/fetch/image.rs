@@ -97,11 +97,15 @@ impl Image {
     /// The files that are asked for, in the order of [`Image::items`].
     #[must_use]
     pub fn wanted(&self, selection: &[Selection]) -> Vec<&Item> {
-        let is_wanted = |item: &&Item| {
-            let name = Name::parse(&item.name);
-            name.is_some_and(|name| selection.iter().any(|one| one.includes(name)))
-        };
-        self.items.iter().filter(is_wanted).collect()
+        let mut wanted = Vec::new();
+        for item in &self.items {
+            if let Some(name) = Name::parse(&item.name)
+                && selection.iter().any(|one| one.includes(name))
+            {
+                wanted.push(item);
+            }
+        }
+        wanted
     }
 }
 
@@ -114,14 +118,23 @@ impl fmt::Display for Image {
 }
 
 fn items(manifest: &Manifest<'_>, url: Option<&Url>) -> Vec<Item> {
-    let item = |artifact: &manifest::Artifact<'_>| Item {
-        name: artifact.name.to_string(),
-        expected: Expected { size: artifact.size, digest: artifact.digest },
-        // A location whose URL would be too long leads nowhere; the others remain.
-        locations: url.map_or_else(Vec::new, |url| artifact.locations(url).flatten().collect()),
-        path: artifact.path().map(str::to_owned),
-    };
-    manifest.artifacts().map(item).collect()
+    let mut items = Vec::new();
+    for artifact in manifest.artifacts() {
+        let mut locations = Vec::new();
+        if let Some(url) = url {
+            // One whose URL would be too long leads nowhere; the others remain.
+            for location in artifact.locations(url).flatten() {
+                locations.push(location);
+            }
+        }
+        items.push(Item {
+            name: artifact.name.to_string(),
+            expected: Expected { size: artifact.size, digest: artifact.digest },
+            locations,
+            path: artifact.path().map(str::to_owned),
+        });
+    }
+    items
 }
 
 /// Which files of an image are wanted.

@@ -36,7 +36,7 @@ pub use self::error::{Error, Failures};
 use self::image::{Image, Item};
 use self::part::Part;
 use self::shelf::Shelf;
-use self::source::Reach;
+use self::source::{RESOLVE_MAX, Reach};
 use crate::clock;
 use crate::console::{Console, Step};
 use crate::http::{From, Origin};
@@ -114,40 +114,50 @@ struct Lie {
 }
 
 /// Brings one image together, from one provider after the other.
-#[derive(Debug)]
-pub struct Fetch<'a, D> {
-    dial: &'a D,
+pub struct Fetch<'a> {
+    dial: &'a dyn Dial,
     request: &'a Request,
     console: Console,
     shelf: Shelf,
     lies: Vec<Lie>,
 }
 
+impl fmt::Debug for Fetch<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Fetch").field("shelf", &self.shelf).finish_non_exhaustive()
+    }
+}
+
 /// Fetches a manifest document, unverified.
 ///
 /// # Errors
 /// `Source`, `Http`.
-pub async fn document(dial: &impl Dial, url: &Url, reach: &Reach) -> Result<Vec<u8>, Error> {
-    let origins = source::origins(dial, url, reach).await;
-    let origins = origins.map_err(|source| Error::Source { url: Box::new(url.clone()), source })?;
-    let mut last = Error::Source { url: Box::new(url.clone()), source: source::Error::NoAddress };
-    for origin in origins {
-        let document = match origin.get(dial, url.path(), From::default()).await {
-            Ok(response) => response.read_all(MANIFEST_MAX).await,
+pub fn document(dial: &dyn Dial, url: &Url, reach: &Reach) -> Result<Vec<u8>, Box<Error>> {
+    let deadline = clock::now() + RESOLVE_MAX;
+    let origins = source::origins(dial, url, reach, deadline);
+    let mut last = Error::source(url, source::Error::NoAddress);
+    for origin in origins.map_err(|source| Error::source(url, source))? {
+        let document = match origin.get(dial, url.path(), From::default()) {
+            Ok(response) => response.read_all(MANIFEST_MAX),
             Err(error) => Err(error),
         };
         match document {
             Ok(document) => return Ok(document),
-            Err(source) => last = Error::Http { url: Box::new(url.clone()), source },
+            Err(source) => *last = Error::Http { url: Box::new(url.clone()), source },
         }
     }
     Err(last)
 }
 
-impl<'a, D: Dial> Fetch<'a, D> {
+impl<'a> Fetch<'a> {
     /// Begins with nothing but what the shelf has.
     #[must_use]
-    pub const fn new(dial: &'a D, request: &'a Request, console: Console, shelf: Shelf) -> Self {
+    pub const fn new(
+        dial: &'a dyn Dial,
+        request: &'a Request,
+        console: Console,
+        shelf: Shelf,
+    ) -> Self {
         Self { dial, request, console, shelf, lies: Vec::new() }
     }
 
@@ -155,11 +165,11 @@ impl<'a, D: Dial> Fetch<'a, D> {
     ///
     /// # Errors
     /// `Source`, `Http`, `Manifest`.
-    pub async fn image(&self, provider: &Provider) -> Result<Image, Error> {
+    pub fn image(&self, provider: &Provider) -> Result<Image, Box<Error>> {
         let url = &provider.url;
-        let document = document(self.dial, url, &provider.reach).await?;
+        let document = document(self.dial, url, &provider.reach)?;
         let image = Image::verify(document, Some(url), &self.request.policy(provider))
-            .map_err(|source| Error::Manifest { url: Box::new(url.clone()), source })?;
+            .map_err(|source| Box::new(Error::Manifest { url: Box::new(url.clone()), source }))?;
         self.console.step(Step::Manifest, format_args!("{image}, from {url}"));
         Ok(image)
     }
@@ -168,7 +178,7 @@ impl<'a, D: Dial> Fetch<'a, D> {
     ///
     /// # Errors
     /// [`Error`]. What came stays on the shelf: another provider goes on from there.
-    pub async fn artifacts(&mut self, provider: &Provider, items: &[&Item]) -> Result<(), Error> {
+    pub fn artifacts(&mut self, provider: &Provider, items: &[&Item]) -> Result<(), Box<Error>> {
         let mut missing = Vec::new();
         for item in items {
             if self.shelf.has(item)? {
@@ -181,8 +191,11 @@ impl<'a, D: Dial> Fetch<'a, D> {
         self.shelf.make_room(&missing)?;
         for item in missing {
             let mut part = self.shelf.part(item)?;
-            let fetched = self.artifact(item, &mut part, provider).await;
-            if let Err(Error::Download { source: download::Error::Write(_), .. }) = fetched {
+            let fetched = self.artifact(item, &mut part, provider);
+            let is_disk_full = |error: &Error| {
+                matches!(error, Error::Download { source: download::Error::Write(_), .. })
+            };
+            if fetched.as_ref().is_err_and(|error| is_disk_full(error)) {
                 // Half a file on a full disk is in the way of everything else.
                 part.discard();
             } else {
@@ -205,27 +218,28 @@ impl<'a, D: Dial> Fetch<'a, D> {
     }
 
     /// Brings one file from the first of its locations that has it.
-    async fn artifact(
+    fn artifact(
         &mut self,
         item: &Item,
         part: &mut Part,
         provider: &Provider,
-    ) -> Result<(), Error> {
+    ) -> Result<(), Box<Error>> {
         if part.verify().is_ok() {
             return Ok(());
         }
-        let mut last =
-            Error::Nowhere { url: Box::new(provider.url.clone()), name: item.name.clone() };
+        let (url, name) = (Box::new(provider.url.clone()), item.name.clone());
+        let mut last = Box::new(Error::Nowhere { url, name });
         for url in &item.locations {
-            let origins = match source::origins(self.dial, url, &provider.reach).await {
+            let deadline = clock::now() + RESOLVE_MAX;
+            let origins = match source::origins(self.dial, url, &provider.reach, deadline) {
                 Ok(origins) => origins,
                 Err(source) => {
-                    last = Error::Source { url: Box::new(url.clone()), source };
+                    last = Error::source(url, source);
                     continue;
                 }
             };
             for origin in origins {
-                match self.bring(item, part, &origin, url).await {
+                match self.bring(item, part, origin, url) {
                     Ok(()) => return Ok(()),
                     Err(error) if !error.is_of_provider() => return Err(error),
                     Err(error) => last = error,
@@ -237,29 +251,27 @@ impl<'a, D: Dial> Fetch<'a, D> {
 
     /// Brings one file from one server. A wrong digest is the server's fault only if all octets came from it: what an
     /// earlier try left is not held against it.
-    async fn bring(
+    fn bring(
         &mut self,
         item: &Item,
         part: &mut Part,
-        origin: &Origin,
+        origin: Origin<'_>,
         url: &Url,
-    ) -> Result<(), Error> {
+    ) -> Result<(), Box<Error>> {
         let lie = Lie { address: origin.address, url: url.clone(), digest: item.expected.digest };
-        let name = &item.name;
+        let (name, boxed_url) = (item.name.clone(), Box::new(url.clone()));
         if self.lies.contains(&lie) {
-            return Err(Error::Lied { name: name.clone(), url: Box::new(url.clone()) });
+            return Err(Box::new(Error::Lied { name, url: boxed_url }));
         }
         loop {
             let resumed = part.written();
             let start = clock::now();
             let mut watch = Watch { item, url, console: self.console, told: start };
             let mut tell = |event| watch.tell(event);
-            let filled = download::fill(self.dial, origin, url.path(), part, &mut tell).await;
-            filled.map_err(|source| Error::Download {
-                name: name.clone(),
-                url: Box::new(url.clone()),
-                source,
-            })?;
+            let filled = download::fill(self.dial, origin, url.path(), part, &mut tell);
+            if let Err(source) = filled {
+                return Err(Box::new(Error::Download { name, url: boxed_url, source }));
+            }
             match part.verify() {
                 Ok(()) => {
                     self.tell_verified(item, resumed, start);
@@ -268,11 +280,7 @@ impl<'a, D: Dial> Fetch<'a, D> {
                 Err(part::Error::Digest { .. }) if resumed > 0 => {}
                 Err(source) => {
                     self.lies.push(lie);
-                    return Err(Error::Content {
-                        name: name.clone(),
-                        url: Box::new(url.clone()),
-                        source,
-                    });
+                    return Err(Box::new(Error::Content { name, url: boxed_url, source }));
                 }
             }
         }
@@ -335,7 +343,7 @@ impl fmt::Display for Octets {
             0x10_0000..0x4000_0000 => (20, "MiB"),
             0x4000_0000.. => (30, "GiB"),
         };
-        let tenths = (u128::from(self.0) * 10) >> shift;
-        write!(f, "{}.{} {unit}", tenths / 10, tenths % 10)
+        let (whole, part) = (self.0 >> shift, self.0 & ((1 << shift) - 1));
+        write!(f, "{whole}.{} {unit}", (part * 10) >> shift)
     }
 }

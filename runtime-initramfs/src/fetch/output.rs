@@ -2,7 +2,6 @@
 //! comes back last, so that where it stands, every file beside it is the one that it names.
 //! Not here: where the files come from.
 
-use std::collections::BTreeSet;
 use std::fmt;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Write as _};
@@ -84,8 +83,8 @@ impl fmt::Display for Error {
 impl std::error::Error for Error {}
 
 /// Adds the path to an I/O error.
-fn at(path: &Path) -> impl FnOnce(io::Error) -> Error + '_ {
-    move |source| Error::Io { path: path.to_owned(), source }
+fn at(path: &Path) -> impl FnOnce(io::Error) -> Box<Error> + '_ {
+    move |source| Box::new(Error::Io { path: path.to_owned(), source })
 }
 
 /// The directory, locked for as long as this value lives.
@@ -100,12 +99,12 @@ impl Output {
     ///
     /// # Errors
     /// `Io`, `Busy`.
-    pub fn open(directory: &Path) -> Result<Self, Error> {
+    pub fn open(directory: &Path) -> Result<Self, Box<Error>> {
         fs::create_dir_all(directory).map_err(at(directory))?;
         let lock = File::open(directory).map_err(at(directory))?;
         match lock.try_lock() {
             Ok(()) => Ok(Self { directory: directory.to_owned(), lock }),
-            Err(TryLockError::WouldBlock) => Err(Error::Busy(directory.to_owned())),
+            Err(TryLockError::WouldBlock) => Err(Box::new(Error::Busy(directory.to_owned()))),
             Err(TryLockError::Error(source)) => Err(at(directory)(source)),
         }
     }
@@ -120,7 +119,7 @@ impl Output {
     ///
     /// # Errors
     /// `Full`, `Io`.
-    pub fn require_room(&self, want: u64) -> Result<(), Error> {
+    pub fn require_room(&self, want: u64) -> Result<(), Box<Error>> {
         let stat = nix::sys::statvfs::statvfs(&self.directory)
             .map_err(|errno| at(&self.directory)(errno.into()))?;
         // The types differ between targets.
@@ -128,7 +127,7 @@ impl Output {
         let have =
             u64::from(stat.blocks_available()).saturating_mul(u64::from(stat.fragment_size()));
         if want > have {
-            return Err(Error::Full { path: self.directory.clone(), have, want });
+            return Err(Box::new(Error::Full { path: self.directory.clone(), have, want }));
         }
         Ok(())
     }
@@ -137,7 +136,7 @@ impl Output {
     ///
     /// # Errors
     /// `Io`.
-    pub fn has(&self, name: &str, expected: Expected) -> Result<bool, Error> {
+    pub fn has(&self, name: &str, expected: Expected) -> Result<bool, Box<Error>> {
         let path = self.directory.join(name);
         is_complete(&path, expected).map_err(at(&path))
     }
@@ -153,11 +152,15 @@ impl Output {
         image: &Image,
         fetched: Vec<(Vec<String>, Part)>,
         kept: Vec<String>,
-    ) -> Result<(), Error> {
+    ) -> Result<(), Box<Error>> {
         remove(&self.directory.join(MANIFEST))?;
-        let mut keep: BTreeSet<String> = kept.into_iter().collect();
-        keep.extend(fetched.iter().flat_map(|(names, _)| names.iter().cloned()));
-        keep.extend(image.cmdline.is_some().then(|| CMDLINE.to_owned()));
+        let mut keep = kept;
+        for (names, _) in &fetched {
+            keep.extend_from_slice(names);
+        }
+        if image.cmdline.is_some() {
+            keep.push(CMDLINE.to_owned());
+        }
         self.remove_others(&keep)?;
         for (names, part) in fetched {
             self.publish(&names, part)?;
@@ -170,10 +173,12 @@ impl Output {
         self.lock.sync_all().map_err(at(&self.directory))
     }
 
-    fn publish(&self, names: &[String], part: Part) -> Result<(), Error> {
+    fn publish(&self, names: &[String], part: Part) -> Result<(), Box<Error>> {
         let Some((name, twins)) = names.split_first() else { return Ok(()) };
         let path = self.place(name)?;
-        part.publish(&path).map_err(|source| Error::Part { path: path.clone(), source })?;
+        if let Err(source) = part.publish(&path) {
+            return Err(Box::new(Error::Part { path, source }));
+        }
         for twin in twins {
             let twin = self.place(twin)?;
             let draft = self.directory.join(DRAFT);
@@ -185,7 +190,7 @@ impl Output {
     }
 
     /// The path of a name, whose directory is made.
-    fn place(&self, name: &str) -> Result<PathBuf, Error> {
+    fn place(&self, name: &str) -> Result<PathBuf, Box<Error>> {
         let path = self.directory.join(name);
         if let Some(parent) = path.parent() {
             fs::create_dir_all(parent).map_err(at(parent))?;
@@ -194,7 +199,7 @@ impl Output {
     }
 
     /// Writes a small file under another name first.
-    fn write(&self, name: &str, octets: &[u8]) -> Result<(), Error> {
+    fn write(&self, name: &str, octets: &[u8]) -> Result<(), Box<Error>> {
         let (draft, path) = (self.directory.join(DRAFT), self.directory.join(name));
         remove(&draft)?;
         let written = create(&draft).and_then(|mut file| {
@@ -206,15 +211,15 @@ impl Output {
     }
 
     /// Removes the files of an image that are not in `keep`.
-    fn remove_others(&self, keep: &BTreeSet<String>) -> Result<(), Error> {
-        for name in NAMES.iter().filter(|name| !keep.contains(**name)) {
+    fn remove_others(&self, keep: &[String]) -> Result<(), Box<Error>> {
+        for name in NAMES.iter().filter(|name| !keep.iter().any(|kept| kept == *name)) {
             remove(&self.directory.join(name))?;
         }
         self.remove_others_below(DTBS, keep)
     }
 
     /// The same for every file below a directory of the image.
-    fn remove_others_below(&self, name: &str, keep: &BTreeSet<String>) -> Result<(), Error> {
+    fn remove_others_below(&self, name: &str, keep: &[String]) -> Result<(), Box<Error>> {
         let directory = self.directory.join(name);
         let entries = match fs::read_dir(&directory) {
             Ok(entries) => entries,
@@ -234,7 +239,7 @@ impl Output {
     }
 
     /// Removes what earlier tries for other images left.
-    fn remove_parts(&self) -> Result<(), Error> {
+    fn remove_parts(&self) -> Result<(), Box<Error>> {
         for entry in fs::read_dir(&self.directory).map_err(at(&self.directory))? {
             let entry = entry.map_err(at(&self.directory))?;
             if entry.file_name().to_str().is_some_and(is_hidden_name) {
@@ -267,7 +272,7 @@ fn copy(from: &Path, to: &Path) -> io::Result<()> {
     }
 }
 
-fn remove(path: &Path) -> Result<(), Error> {
+fn remove(path: &Path) -> Result<(), Box<Error>> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(at(path)(error)),
         Ok(()) | Err(_) => Ok(()),

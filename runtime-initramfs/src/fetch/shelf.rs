@@ -37,17 +37,18 @@ impl Shelf {
     ///
     /// # Errors
     /// `Missing`: it was not fetched, or was taken before.
-    pub fn take(&mut self, item: &Item) -> Result<Vec<u8>, Error> {
-        let missing = || Error::Missing { name: item.name.clone() };
-        let part = self.find(item.expected).ok_or_else(missing)?;
-        part.into_octets().map_err(|source| Error::Part { name: item.name.clone(), source })
+    pub fn take(&mut self, item: &Item) -> Result<Vec<u8>, Box<Error>> {
+        let Some(part) = self.find(item.expected) else {
+            return Err(Box::new(Error::Missing { name: item.name.clone() }));
+        };
+        part.into_octets().map_err(|source| Error::part(item, source))
     }
 
     /// Makes the output directory the image of these items, all of which were fetched; in memory it does nothing.
     ///
     /// # Errors
     /// `Output`, `Missing`.
-    pub fn commit(&mut self, image: &Image, items: &[&Item]) -> Result<(), Error> {
+    pub fn commit(&mut self, image: &Image, items: &[&Item]) -> Result<(), Box<Error>> {
         let mut fetched: Vec<(Vec<String>, Part)> = Vec::new();
         let mut kept = Vec::new();
         for item in items {
@@ -67,7 +68,7 @@ impl Shelf {
     }
 
     /// Whether an artifact is in the output directory already, verified octet by octet.
-    pub(super) fn has(&self, item: &Item) -> Result<bool, Error> {
+    pub(super) fn has(&self, item: &Item) -> Result<bool, Box<Error>> {
         match &self.place {
             Place::Memory => Ok(false),
             Place::Directory(output) => Ok(output.has(&item.name, item.expected)?),
@@ -75,7 +76,7 @@ impl Shelf {
     }
 
     /// Lets go of what none of `items` needs, and checks that there is room for what is missing of them.
-    pub(super) fn make_room(&mut self, items: &[&Item]) -> Result<(), Error> {
+    pub(super) fn make_room(&mut self, items: &[&Item]) -> Result<(), Box<Error>> {
         self.parts.retain(|part| items.iter().any(|item| item.expected == part.expected()));
         let mut missing = 0_u64;
         for (index, item) in items.iter().enumerate() {
@@ -99,7 +100,9 @@ impl Shelf {
         }
         match &self.place {
             Place::Memory => match available_memory() {
-                Some(have) if missing > have => Err(Error::Memory { want: missing, have }),
+                Some(have) if missing > have => {
+                    Err(Box::new(Error::Memory { want: missing, have }))
+                }
                 Some(_) | None => Ok(()),
             },
             Place::Directory(output) => Ok(output.require_room(missing)?),
@@ -107,7 +110,7 @@ impl Shelf {
     }
 
     /// The part of an artifact with what is here of it; to be [`Shelf::put`] back.
-    pub(super) fn part(&mut self, item: &Item) -> Result<Part, Error> {
+    pub(super) fn part(&mut self, item: &Item) -> Result<Part, Box<Error>> {
         if let Some(part) = self.find(item.expected) {
             return Ok(part);
         }
@@ -115,7 +118,7 @@ impl Shelf {
             Place::Memory => Part::in_memory(item.expected),
             Place::Directory(output) => Part::in_directory(output.directory(), item.expected),
         };
-        part.map_err(|source| Error::Part { name: item.name.clone(), source })
+        part.map_err(|source| Error::part(item, source))
     }
 
     /// Puts a part back.

@@ -3,18 +3,19 @@
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
-use embassy_time::{Duration, with_timeout};
 use phase_core::machine::Network;
 use phase_core::select::Policy;
 use phase_core::select::carrier::Way;
+use phase_core::time::Instant;
 use phase_core::wire::url::{Host, Scheme, Url};
 
-use super::dial::{Addresses, Dial, ResolveError};
+use super::dial::{Dial, ResolveError};
 use crate::http::Origin;
 
 /// The longest wait for the addresses of a name.
-const RESOLVE_MAX: Duration = Duration::from_secs(10);
+pub const RESOLVE_MAX: Duration = Duration::from_secs(10);
 
 /// Where URLs may lead, by how they came.
 #[derive(Clone, Debug)]
@@ -69,15 +70,20 @@ impl std::error::Error for Error {}
 ///
 /// # Errors
 /// [`Error`]; another URL or provider may do.
-pub async fn origins(dial: &impl Dial, url: &Url, reach: &Reach) -> Result<Vec<Origin>, Error> {
+pub fn origins<'u>(
+    dial: &dyn Dial,
+    url: &'u Url,
+    reach: &Reach,
+    deadline: Instant,
+) -> Result<Vec<Origin<'u>>, Error> {
     if url.scheme() == Scheme::Https {
         return Err(Error::Scheme);
     }
     let mut refused = None;
     let mut origins = Vec::new();
-    for address in addresses(dial, url, reach).await? {
+    for address in addresses(dial, url, reach, deadline)? {
         match destination(address, url.port(), reach) {
-            Ok(address) => origins.push(Origin { address, authority: url.authority().to_owned() }),
+            Ok(address) => origins.push(Origin { address, authority: url.authority() }),
             Err(policy) => refused = refused.or(Some((address, policy))),
         }
     }
@@ -88,7 +94,12 @@ pub async fn origins(dial: &impl Dial, url: &Url, reach: &Reach) -> Result<Vec<O
     }
 }
 
-async fn addresses(dial: &impl Dial, url: &Url, reach: &Reach) -> Result<Vec<IpAddr>, Error> {
+fn addresses(
+    dial: &dyn Dial,
+    url: &Url,
+    reach: &Reach,
+    deadline: Instant,
+) -> Result<Vec<IpAddr>, Error> {
     let name = match url.host() {
         Host::Ip(ip) => return Ok(vec![ip]),
         Host::Name(name) => name,
@@ -98,9 +109,7 @@ async fn addresses(dial: &impl Dial, url: &Url, reach: &Reach) -> Result<Vec<IpA
     {
         return Ok(known.clone());
     }
-    let resolved = with_timeout(RESOLVE_MAX, dial.resolve(name)).await;
-    let found: Addresses = resolved.unwrap_or(Err(ResolveError::Silent)).map_err(Error::Resolve)?;
-    Ok(found.iter().copied().collect())
+    dial.resolve(name, deadline).map_err(Error::Resolve)
 }
 
 fn destination(address: IpAddr, port: u16, reach: &Reach) -> Result<SocketAddr, Policy> {

@@ -1,56 +1,69 @@
 //! Dialling by this program's own network.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
-use embassy_net::tcp::State;
+use phase_core::time::Instant;
 
-use super::dial::{Addresses, Dial, DialError, ResolveError, Stream};
+use super::dial::{Dial, DialError, ResolveError, Stream, StreamError};
+use crate::executor;
 use crate::network::{self, ConnectError, Network, Wanted};
 
 impl Dial for Network {
-    type Stream<'a> = network::Stream;
-
-    async fn ready(&self) {
-        self.wait_configured().await;
+    fn wait_ready(&self, deadline: Instant) -> bool {
+        self.wait_configured(deadline)
     }
 
-    async fn dial(&self, remote: SocketAddr) -> Result<network::Stream, DialError> {
-        self.connect(remote).await.map_err(|error| match error {
-            ConnectError::NoRoute => DialError::NoRoute,
-            ConnectError::Refused => DialError::Refused,
-            ConnectError::TimedOut => DialError::TimedOut,
-            ConnectError::TooMany => DialError::NoSocket,
-        })
+    fn dial(&self, remote: SocketAddr, deadline: Instant) -> Result<Box<dyn Stream>, DialError> {
+        let mut stream = self.connect(remote)?;
+        match executor::wait_until(deadline, |cx| stream.poll_connected(cx)) {
+            Some(connected) => connected?,
+            None => return Err(DialError::Silent),
+        }
+        Ok(Box::new(stream))
     }
 
-    async fn resolve(&self, host: &str) -> Result<Addresses, ResolveError> {
-        let found = Self::resolve(self, host, Wanted::Both).await.map_err(|error| match error {
-            network::ResolveError::NoServer => ResolveError::NoServer,
-            network::ResolveError::NoAddress => ResolveError::NoAddress,
-        })?;
-        Ok(found.iter().copied().collect())
+    fn resolve(&self, host: &str, deadline: Instant) -> Result<Vec<IpAddr>, ResolveError> {
+        match executor::finish_until(deadline, Self::resolve(*self, host, Wanted::Both)) {
+            Some(Ok(found)) => Ok(found),
+            Some(Err(network::ResolveError::NoServer)) => Err(ResolveError::NoServer),
+            Some(Err(network::ResolveError::NoAddress)) => Err(ResolveError::NoAddress),
+            None => Err(ResolveError::Silent),
+        }
+    }
+}
+
+impl From<ConnectError> for DialError {
+    fn from(error: ConnectError) -> Self {
+        match error {
+            ConnectError::NoRoute => Self::NoRoute,
+            ConnectError::Refused => Self::Refused,
+            ConnectError::TimedOut => Self::TimedOut,
+            ConnectError::TooMany => Self::NoSocket,
+        }
     }
 }
 
 impl Stream for network::Stream {
-    async fn read_with<R>(
-        &mut self,
-        take: impl FnOnce(&[u8]) -> (usize, R),
-    ) -> Result<Option<R>, Self::Error> {
+    fn write_all(&mut self, mut octets: &[u8], deadline: Instant) -> Result<(), StreamError> {
         let socket = self.socket_mut();
-        match socket.read_with(|octets| take(octets)).await {
-            Ok(value) => Ok(Some(value)),
-            // The stack tells every end alike; only the state shows that the peer ended it in order.
-            Err(error) => match socket.state() {
-                State::CloseWait | State::LastAck | State::Closing | State::TimeWait => Ok(None),
-                State::Closed
-                | State::Listen
-                | State::SynSent
-                | State::SynReceived
-                | State::Established
-                | State::FinWait1
-                | State::FinWait2 => Err(error),
-            },
+        while !octets.is_empty() {
+            match executor::finish_until(deadline, socket.write(octets)) {
+                Some(Ok(count)) => octets = octets.get(count..).unwrap_or_default(),
+                Some(Err(_)) => return Err(StreamError::Broken),
+                None => return Err(StreamError::Silent),
+            }
+        }
+        Ok(())
+    }
+
+    fn read_with(
+        &mut self,
+        deadline: Instant,
+        take: &mut dyn FnMut(&[u8]) -> usize,
+    ) -> Result<bool, StreamError> {
+        match executor::wait_until(deadline, |cx| self.poll_read(cx, take)) {
+            Some(read) => read.map_err(|_| StreamError::Broken),
+            None => Err(StreamError::Silent),
         }
     }
 }

@@ -9,7 +9,6 @@ use phase_core::wire::manifest::Error as Refused;
 use super::image::Selection;
 use super::output::Output;
 use super::*;
-use crate::executor::run;
 use crate::exit::Exit;
 use crate::testing::Loopback;
 use crate::testing::sample::{INITRAMFS, KERNEL, MANIFEST, Sample, provider};
@@ -29,44 +28,40 @@ impl Trial {
         Self { request: sample.request(), dial: Loopback::default() }
     }
 
-    fn fetch(&self, shelf: Shelf) -> Fetch<'_, Loopback> {
+    fn fetch(&self, shelf: Shelf) -> Fetch<'_> {
         Fetch::new(&self.dial, &self.request, Console::of_process().quiet(true), shelf)
     }
 
     /// Fetches the kernel into memory.
-    fn kernel(&self, servers: &[&Server]) -> Result<Vec<u8>, Error> {
+    fn kernel(&self, servers: &[&Server]) -> Result<Vec<u8>, Box<Error>> {
         let mut fetch = self.fetch(Shelf::in_memory());
-        run(async {
-            let mut last = None;
-            for server in servers {
-                match one(&mut fetch, server, &[Selection::Kernel]).await {
-                    Ok(image) => return fetch.shelf().take(image.item("kernel").unwrap()),
-                    Err(error) => last = Some(error),
-                }
+        let mut last = None;
+        for server in servers {
+            match one(&mut fetch, server, &[Selection::Kernel]) {
+                Ok(image) => return fetch.shelf().take(image.item("kernel").unwrap()),
+                Err(error) => last = Some(error),
             }
-            Err(last.unwrap())
-        })
+        }
+        Err(last.unwrap())
     }
 
     /// Makes `directory` the image of a server.
-    fn directory(&self, directory: &Path, server: &Server) -> Result<(), Error> {
+    fn directory(&self, directory: &Path, server: &Server) -> Result<(), Box<Error>> {
         let mut fetch = self.fetch(Shelf::in_directory(Output::open(directory)?));
-        run(async {
-            let image = one(&mut fetch, server, &[Selection::All]).await?;
-            let items = image.wanted(&[Selection::All]);
-            fetch.shelf().commit(&image, &items)
-        })
+        let image = one(&mut fetch, server, &[Selection::All])?;
+        let items = image.wanted(&[Selection::All]);
+        fetch.shelf().commit(&image, &items)
     }
 }
 
-async fn one(
-    fetch: &mut Fetch<'_, Loopback>,
+fn one(
+    fetch: &mut Fetch<'_>,
     server: &Server,
     selection: &[Selection],
-) -> Result<Image, Error> {
+) -> Result<Image, Box<Error>> {
     let provider = provider(server);
-    let image = fetch.image(&provider).await?;
-    fetch.artifacts(&provider, &image.wanted(selection)).await?;
+    let image = fetch.image(&provider)?;
+    fetch.artifacts(&provider, &image.wanted(selection))?;
     Ok(image)
 }
 
@@ -276,7 +271,7 @@ fn a_wrong_file_is_refused_and_not_asked_for_again() {
     assert_eq!(error.exit(), Exit::VerificationFailed);
     liar.take_log();
     let error = trial.kernel(&[&liar, &liar]).unwrap_err();
-    assert!(matches!(error, Error::Lied { .. }), "{error}");
+    assert!(matches!(*error, Error::Lied { .. }), "{error}");
     assert_eq!(error.exit(), Exit::VerificationFailed);
     assert_eq!(asked(&liar, KERNEL).len(), 1);
     assert_eq!(trial.kernel(&[&liar, &honest]).unwrap(), sample.kernel);
@@ -359,7 +354,7 @@ fn check_refused(sample: &Sample, server: &Server, reason: Refused, exit: Exit) 
     trial.request.channel = "stable".parse().unwrap();
     let error = trial.kernel(&[server]).unwrap_err();
     assert_eq!(error.exit(), exit, "{error}");
-    assert!(matches!(&error, Error::Manifest { source, .. } if *source == reason), "{error}");
+    assert!(matches!(&*error, Error::Manifest { source, .. } if *source == reason), "{error}");
     assert_eq!(server.take_log(), [format!("{MANIFEST} - -")], "nothing else is asked for");
 }
 
@@ -412,10 +407,10 @@ fn a_manifest_other_than_the_advert_named_is_refused() {
     let fetch = trial.fetch(Shelf::in_memory());
     let mut provider = provider(&server);
     provider.digest = Some(Digest::of(&sample.manifest()));
-    run(fetch.image(&provider)).unwrap();
+    fetch.image(&provider).unwrap();
     provider.digest = Some(Digest::of(b"another"));
     assert!(matches!(
-        run(fetch.image(&provider)).unwrap_err(),
+        *fetch.image(&provider).unwrap_err(),
         Error::Manifest { source: Refused::Digest, .. }
     ));
 }
@@ -427,11 +422,11 @@ fn an_image_larger_than_memory_is_told_before_it_comes() {
     let trial = Trial::of(&sample);
     let mut fetch = trial.fetch(Shelf::in_memory());
     let provider = provider(&server);
-    let image = run(fetch.image(&provider)).unwrap();
+    let image = fetch.image(&provider).unwrap();
     let mut item = image.item("kernel").unwrap().clone();
     item.expected.size = 1 << 50;
-    let error = run(fetch.artifacts(&provider, &[&item])).unwrap_err();
-    assert!(matches!(error, Error::Memory { want: 0x4_0000_0000_0000, .. }), "{error}");
+    let error = fetch.artifacts(&provider, &[&item]).unwrap_err();
+    assert!(matches!(*error, Error::Memory { want: 0x4_0000_0000_0000, .. }), "{error}");
     assert!(!error.is_of_provider());
     assert_eq!(asked(&server, KERNEL), [""; 0]);
 }
@@ -445,15 +440,15 @@ fn a_failed_verification_says_more_than_a_broken_connection() {
         url: url.clone(),
         source: part::Error::Digest { have: digest, want: digest },
     };
-    let nowhere = || Error::Nowhere { url: url.clone(), name: "kernel".into() };
+    let nowhere = || Box::new(Error::Nowhere { url: url.clone(), name: "kernel".into() });
     let mut failures = Failures::default();
     assert!(failures.add(nowhere()));
-    assert!(failures.add(content));
+    assert!(failures.add(Box::new(content)));
     assert!(failures.add(nowhere()));
     assert_eq!(failures.latest().map(Error::exit), Some(Exit::FetchFailed));
     assert_eq!(failures.into_worst().map(|error| error.exit()), Some(Exit::VerificationFailed));
     let mut failures = Failures::default();
-    assert!(!failures.add(Error::Memory { want: 2, have: 1 }), "no other provider helps");
+    assert!(!failures.add(Box::new(Error::Memory { want: 2, have: 1 })), "no other provider helps");
     assert_eq!(failures.into_worst().map(|error| error.exit()), Some(Exit::FetchFailed));
     assert!(Failures::default().into_worst().is_none());
 }
@@ -472,13 +467,13 @@ fn names_lead_to_checked_addresses_alone() {
         known: known.iter().map(|ip| ip.parse().unwrap()).collect(),
     };
     let origins = |dial: &Loopback, reach: &Reach| {
-        let origins = run(source::origins(dial, &url, reach))?;
+        let origins = source::origins(dial, &url, reach, clock::now() + RESOLVE_MAX)?;
         Ok(origins.iter().map(|origin| origin.address.to_string()).collect::<Vec<_>>())
     };
     let unknown = source::Error::Resolve(dial::ResolveError::NoAddress);
     assert_eq!(origins(&dial, &reach(&[])), Err(unknown));
     for ip in ["127.0.0.1", "10.0.0.9", "169.254.169.254"] {
-        dial.addresses.push(ip.parse().unwrap()).unwrap();
+        dial.addresses.push(ip.parse().unwrap());
     }
     assert_eq!(origins(&dial, &reach(&[])).unwrap(), ["10.0.0.9:8080"]);
     assert_eq!(origins(&dial, &reach(&["fe80::1", "::1"])).unwrap(), ["[fe80::1%7]:8080"]);
@@ -486,7 +481,8 @@ fn names_lead_to_checked_addresses_alone() {
     assert!(matches!(error, source::Error::Policy(..)), "{error}");
     assert_eq!(origins(&dial, &Reach::Asked).unwrap().len(), 3);
     let https: Url = "https://10.0.0.9/stable/arm64/manifest.json".parse().unwrap();
-    let error = run(source::origins(&dial, &https, &Reach::Asked)).unwrap_err();
+    let error =
+        source::origins(&dial, &https, &Reach::Asked, clock::now() + RESOLVE_MAX).unwrap_err();
     assert!(error.to_string().contains("publish an http URL"), "{error}");
 }
 

@@ -1,6 +1,7 @@
 //! A response whose head was checked: its body comes in pieces, where they lie in the receive buffer.
 //! Spec: RFC 9112 §6.3.
 
+use std::fmt;
 use std::net::SocketAddr;
 
 use phase_core::fetch::{Pace, SILENCE_MAX};
@@ -8,7 +9,7 @@ use phase_core::fetch::{Pace, SILENCE_MAX};
 use super::chunks::{Chunks, Piece};
 use super::error::{Error, Problem};
 use super::head::{Etag, Framing, Head};
-use super::within;
+use super::problem_of;
 use crate::clock;
 use crate::fetch::dial::Stream;
 
@@ -21,10 +22,9 @@ enum Rest {
 }
 
 /// A response.
-#[derive(Debug)]
-pub struct Response<S> {
+pub struct Response {
     address: SocketAddr,
-    stream: S,
+    stream: Box<dyn Stream>,
     start: u64,
     etag: Option<Etag>,
     length: Option<u64>,
@@ -32,8 +32,19 @@ pub struct Response<S> {
     pace: Pace,
 }
 
-impl<S: Stream> Response<S> {
-    pub(super) fn new(address: SocketAddr, stream: S, start: u64, head: Head) -> Self {
+impl fmt::Debug for Response {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Response").field("rest", &self.rest).finish_non_exhaustive()
+    }
+}
+
+impl Response {
+    pub(super) fn new(
+        address: SocketAddr,
+        stream: Box<dyn Stream>,
+        start: u64,
+        head: &Head,
+    ) -> Self {
         let (length, rest) = match head.framing {
             Framing::Length(octets) => (Some(octets), Rest::Length(octets)),
             Framing::Chunked => (None, Rest::Chunked(Box::default())),
@@ -43,7 +54,7 @@ impl<S: Stream> Response<S> {
             address,
             stream,
             start,
-            etag: head.etag,
+            etag: head.etag.clone(),
             length,
             rest,
             pace: Pace::new(clock::now()),
@@ -73,70 +84,75 @@ impl<S: Stream> Response<S> {
         self.length
     }
 
-    /// Waits for octets of the body and shows some of them, at least one, to `take`, once. `None`: the body has ended.
+    /// Waits for octets of the body and shows some of them, at least one, to `take`, once. `false`: the body has ended.
     ///
     /// # Errors
     /// `Silent`, `Slow`, `Broken`, `Early`, `NotHttp`.
-    pub async fn read_with<R>(
-        &mut self,
-        take: impl FnOnce(&[u8]) -> R,
-    ) -> Result<Option<R>, Error> {
+    pub fn read_with(&mut self, take: &mut dyn FnMut(&[u8])) -> Result<bool, Error> {
         let address = self.address;
-        self.read(take).await.map_err(|problem| Error { address, problem })
+        self.read(take).map_err(|problem| Error { address, problem })
     }
 
-    async fn read<R>(&mut self, take: impl FnOnce(&[u8]) -> R) -> Result<Option<R>, Problem> {
-        let mut take = Some(take);
-        loop {
-            if self.rest.is_over() {
-                return Ok(None);
-            }
+    fn read(&mut self, take: &mut dyn FnMut(&[u8])) -> Result<bool, Problem> {
+        while !self.rest.is_over() {
             let rest = &mut self.rest;
-            let reading = self.stream.read_with(|octets| rest.split(octets, &mut take));
-            let reading = async { reading.await.map_err(|_| Problem::Broken) };
-            let Some(split) = within(SILENCE_MAX, "sending a body", reading).await? else {
-                let ends = matches!(self.rest, Rest::Close);
-                return if ends { Ok(None) } else { Err(Problem::Early) };
+            let (mut count, mut piece) = (0, Ok(Piece::Between(0)));
+            let mut taking = |octets: &[u8]| {
+                piece = rest.split(octets);
+                count = match piece {
+                    Ok(Piece::Data(count)) => {
+                        take(octets.get(..count).unwrap_or(octets));
+                        count
+                    }
+                    Ok(Piece::Between(count)) => count,
+                    Err(_) => octets.len(),
+                };
+                count
             };
-            let (count, taken) = split?;
+            let deadline = clock::now() + SILENCE_MAX;
+            let read = self.stream.read_with(deadline, &mut taking);
+            if !read.map_err(|error| problem_of(error, "sending a body", SILENCE_MAX))? {
+                return if matches!(self.rest, Rest::Close) {
+                    Ok(false)
+                } else {
+                    Err(Problem::Early)
+                };
+            }
+            let piece = piece?;
             let pace = self.pace.count(clock::now(), count);
             pace.map_err(|slow| Problem::Slow { octets: slow.octets })?;
-            if taken.is_some() {
-                return Ok(taken);
+            match piece {
+                Piece::Data(_) => return Ok(true),
+                Piece::Between(_) => {}
             }
         }
+        Ok(false)
     }
 
     /// The whole body, of at most `limit` octets.
     ///
     /// # Errors
     /// As [`Response::read_with`], and `TooLong` as soon as the bound is passed.
-    pub async fn read_all(mut self, limit: usize) -> Result<Vec<u8>, Error> {
-        let address = self.address;
-        let too_long = || Error { address, problem: Problem::TooLong { limit: limit as u64 } };
+    pub fn read_all(mut self, limit: usize) -> Result<Vec<u8>, Error> {
+        let too_long =
+            Error { address: self.address, problem: Problem::TooLong { limit: limit as u64 } };
         if self.length.is_some_and(|length| length > limit as u64) {
-            return Err(too_long());
+            return Err(too_long);
         }
-        let mut all = Vec::new();
-        loop {
-            let fits = |octets: &[u8]| {
-                let fits = octets.len() <= limit.saturating_sub(all.len());
-                if fits {
-                    all.extend_from_slice(octets);
-                }
-                fits
-            };
-            match self.read_with(fits).await? {
-                Some(true) => {}
-                Some(false) => return Err(too_long()),
-                None => return Ok(all),
+        let (mut all, mut fits) = (Vec::new(), true);
+        while self.read_with(&mut |octets| {
+            fits = octets.len() <= limit.saturating_sub(all.len());
+            if fits {
+                all.extend_from_slice(octets);
+            }
+        })? {
+            if !fits {
+                return Err(too_long);
             }
         }
+        Ok(all)
     }
 }
-
-/// How many octets of the connection were used, and what became of those of the body, if there were any.
-type Split<R> = Result<(usize, Option<R>), Problem>;
 
 impl Rest {
     const fn is_over(&self) -> bool {
@@ -147,30 +163,16 @@ impl Rest {
         }
     }
 
-    /// Shows `take` the octets of the body that `octets` begin with.
-    fn split<R>(
-        &mut self,
-        octets: &[u8],
-        take: &mut Option<impl FnOnce(&[u8]) -> R>,
-    ) -> (usize, Split<R>) {
-        let piece = match self {
+    /// What `octets` begin with.
+    fn split(&mut self, octets: &[u8]) -> Result<Piece, Problem> {
+        match self {
             Self::Length(left) => {
                 let count = usize::try_from(*left).unwrap_or(usize::MAX).min(octets.len());
                 *left = left.saturating_sub(count as u64);
-                Piece::Data(count)
+                Ok(Piece::Data(count))
             }
-            Self::Chunked(chunks) => match chunks.next(octets) {
-                Ok(piece) => piece,
-                Err(problem) => return (octets.len(), Err(problem)),
-            },
-            Self::Close => Piece::Data(octets.len()),
-        };
-        match piece {
-            Piece::Between(count) => (count, Ok((count, None))),
-            Piece::Data(count) => {
-                let data = octets.get(..count).unwrap_or(octets);
-                (count, Ok((count, take.take().map(|take| take(data)))))
-            }
+            Self::Chunked(chunks) => chunks.next(octets),
+            Self::Close => Ok(Piece::Data(octets.len())),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What can go wrong with a response, by whose fault it is.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -113,5 +113,10 @@ impl std::error::Error for Error {}
 
 /// A server's octets for a person's eyes: no control characters, bounded.
 pub(super) fn printable(octets: &[u8]) -> String {
-    octets.iter().take(SHOWN_MAX).flat_map(|octet| octet.escape_ascii()).map(char::from).collect()
+    let mut text = String::new();
+    for octet in octets.iter().take(SHOWN_MAX) {
+        // Writing to a `String` does not fail.
+        let _ = write!(text, "{}", octet.escape_ascii());
+    }
+    text
 }

@@ -3,10 +3,13 @@
 
 use heapless::String as Text;
 use httparse::{EMPTY_HEADER, Status};
-use phase_core::fetch::{self, HEAD_MAX, Misfit, body_start, content_length, is_strong_etag};
+use phase_core::fetch::{
+    self, HEAD_MAX, HEAD_WAIT, Misfit, body_start, content_length, is_strong_etag,
+};
+use phase_core::time::Instant;
 
 use super::error::{Problem, printable};
-use crate::fetch::dial::Stream;
+use crate::fetch::dial::{Stream, StreamError};
 
 /// Header fields of one head.
 const FIELDS_MAX: usize = 64;
@@ -42,10 +45,9 @@ pub(super) struct Head {
 impl Head {
     /// The offset of the body's first octet, where `asked` is the one that was asked for.
     pub(super) fn check(&self, asked: u64) -> Result<u64, Problem> {
-        let octets = |value: &Option<String>| value.clone().map(String::into_bytes);
-        let (coding, range) = (octets(&self.coding), octets(&self.range));
-        let head =
-            fetch::Head { status: self.status, coding: coding.as_deref(), range: range.as_deref() };
+        let octets = |value| Option::map(value, str::as_bytes);
+        let (coding, range) = (octets(self.coding.as_deref()), octets(self.range.as_deref()));
+        let head = fetch::Head { status: self.status, coding, range };
         let shown =
             |value: &Option<String>, or: &str| value.clone().unwrap_or_else(|| or.to_owned());
         body_start(asked, &head).map_err(|misfit| match misfit {
@@ -61,17 +63,29 @@ impl Head {
     }
 }
 
+/// What is wrong with a connection on which a head was waited for.
+pub(super) const fn problem_of(error: StreamError) -> Problem {
+    super::problem_of(error, "its answer was waited for", HEAD_WAIT)
+}
+
 /// Reads one head; what follows it stays in the stream.
-pub(super) async fn read(stream: &mut impl Stream) -> Result<Head, Problem> {
+pub(super) fn read(stream: &mut dyn Stream, deadline: Instant) -> Result<Box<Head>, Problem> {
     let mut head = Vec::with_capacity(1024);
     let mut room = HEAD_MAX;
     loop {
-        let read = stream.read_with(|octets| take(&mut head, &mut room, octets)).await;
-        let parsed = read.map_err(|_| Problem::Broken)?.ok_or(Problem::Early)?;
+        let mut parsed = Ok(None);
+        let mut taking = |octets: &[u8]| {
+            let (taken, what) = take(&mut head, &mut room, octets);
+            parsed = what;
+            taken
+        };
+        if !stream.read_with(deadline, &mut taking).map_err(problem_of)? {
+            return Err(Problem::Early);
+        }
         match parsed? {
             // RFC 9110 §15.2: an interim response precedes the one that was asked for.
-            Some(Head { status: 100 | 102..=199, .. }) => head.clear(),
-            Some(head) => return Ok(head),
+            Some(parsed) if matches!(parsed.status, 100 | 102..=199) => head.clear(),
+            Some(parsed) => return Ok(parsed),
             None if room == 0 => return Err(Problem::Head),
             None => {}
         }
@@ -83,7 +97,7 @@ fn take(
     head: &mut Vec<u8>,
     room: &mut usize,
     octets: &[u8],
-) -> (usize, Result<Option<Head>, Problem>) {
+) -> (usize, Result<Option<Box<Head>>, Problem>) {
     let before = head.len();
     let octets = octets.get(..*room).unwrap_or(octets);
     head.extend_from_slice(octets);
@@ -97,7 +111,7 @@ fn take(
 }
 
 /// The head that `octets` begin with and where it ends, when all of it is there.
-fn parse(octets: &[u8]) -> Result<Option<(usize, Head)>, Problem> {
+fn parse(octets: &[u8]) -> Result<Option<(usize, Box<Head>)>, Problem> {
     let mut fields = [EMPTY_HEADER; FIELDS_MAX];
     let mut response = httparse::Response::new(&mut fields);
     let end = match response.parse(octets) {
@@ -111,14 +125,14 @@ fn parse(octets: &[u8]) -> Result<Option<(usize, Head)>, Problem> {
     let shown = |name: &str| field(name).map(printable);
     let etag = field("etag").filter(|value| is_strong_etag(value));
     let etag = etag.and_then(|value| std::str::from_utf8(value).ok()?.try_into().ok());
-    let head = Head {
+    let head = Box::new(Head {
         status: response.code.unwrap_or(0),
         coding: shown("content-encoding"),
         range: shown("content-range"),
         location: shown("location"),
         etag,
         framing: framing(fields)?,
-    };
+    });
     Ok(Some((end, head)))
 }
 

@@ -16,29 +16,27 @@ mod head;
 mod tests;
 
 use std::fmt::Write as _;
-use std::future::Future;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use embassy_time::with_timeout;
-use embedded_io_async::Write as _;
 use phase_core::fetch::{CONNECT_MAX, HEAD_WAIT};
 
 pub use self::body::Response;
 pub use self::error::{Error, Problem};
 pub use self::head::{ETAG_MAX, Etag};
-use crate::fetch::dial::{Dial, DialError};
+use crate::clock;
+use crate::fetch::dial::{Dial, DialError, StreamError};
 
 /// The longest wait for a network that went away: a cable that is plugged in elsewhere, and another lease.
-const NETWORK_WAIT: embassy_time::Duration = embassy_time::Duration::from_secs(30);
+const NETWORK_WAIT: Duration = Duration::from_secs(30);
 
 /// A server at an address that was checked.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Origin {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Origin<'a> {
     /// Where to connect.
     pub address: SocketAddr,
     /// What the `Host` header says: the URL's authority.
-    pub authority: String,
+    pub authority: &'a str,
 }
 
 /// The part of a representation that is asked for.
@@ -50,50 +48,43 @@ pub struct From<'a> {
     pub etag: Option<&'a str>,
 }
 
-/// Waits for `future` as long as `limit`.
-async fn within<T>(
-    limit: Duration,
-    step: &'static str,
-    future: impl Future<Output = Result<T, Problem>>,
-) -> Result<T, Problem> {
-    // The limits are seconds.
-    let ticks = embassy_time::Duration::from_secs(limit.as_secs());
-    with_timeout(ticks, future).await.unwrap_or(Err(Problem::Silent { step, wait: limit }))
+/// What is wrong with a connection that was waited on for so long; `step`: what for.
+const fn problem_of(error: StreamError, step: &'static str, wait: Duration) -> Problem {
+    match error {
+        StreamError::Broken => Problem::Broken,
+        StreamError::Silent => Problem::Silent { step, wait },
+    }
 }
 
-impl Origin {
+impl Origin<'_> {
     /// Asks for `path`, from an offset on, and checks the head of the response.
     ///
     /// # Errors
     /// Every [`Problem`] except those of a body. Try the next address or provider.
-    pub async fn get<'d, D: Dial>(
-        &self,
-        dial: &'d D,
-        path: &str,
-        from: From<'_>,
-    ) -> Result<Response<D::Stream<'d>>, Error> {
-        let response = self.ask(dial, path, from).await;
+    pub fn get(&self, dial: &dyn Dial, path: &str, from: From<'_>) -> Result<Response, Error> {
+        let response = self.ask(dial, path, from);
         response.map_err(|problem| Error { address: self.address, problem })
     }
 
-    async fn ask<'d, D: Dial>(
-        &self,
-        dial: &'d D,
-        path: &str,
-        from: From<'_>,
-    ) -> Result<Response<D::Stream<'d>>, Problem> {
-        let ready = with_timeout(NETWORK_WAIT, dial.ready()).await;
-        ready.map_err(|_| Problem::Connect(DialError::NoRoute))?;
-        let connecting = async { dial.dial(self.address).await.map_err(Problem::Connect) };
-        let mut stream = within(CONNECT_MAX, "connecting", connecting).await?;
-        let head = within(HEAD_WAIT, "its answer was waited for", async {
-            let request = self.request(path, from);
-            stream.write_all(request.as_bytes()).await.map_err(|_| Problem::Broken)?;
-            head::read(&mut stream).await
-        });
-        let head = head.await?;
+    fn ask(&self, dial: &dyn Dial, path: &str, from: From<'_>) -> Result<Response, Problem> {
+        if !dial.wait_ready(clock::now() + NETWORK_WAIT) {
+            return Err(Problem::Connect(DialError::NoRoute));
+        }
+        let mut stream =
+            dial.dial(self.address, clock::now() + CONNECT_MAX).map_err(|error| match error {
+                DialError::Silent => Problem::Silent { step: "connecting", wait: CONNECT_MAX },
+                DialError::Refused
+                | DialError::NoRoute
+                | DialError::TimedOut
+                | DialError::NoSocket => Problem::Connect(error),
+            })?;
+        let deadline = clock::now() + HEAD_WAIT;
+        stream
+            .write_all(self.request(path, from).as_bytes(), deadline)
+            .map_err(head::problem_of)?;
+        let head = head::read(&mut *stream, deadline)?;
         let start = head.check(from.offset)?;
-        Ok(Response::new(self.address, stream, start, head))
+        Ok(Response::new(self.address, stream, start, &head))
     }
 
     /// The request. Paths and authorities come from URLs of the closed profile and validators from a head that was parsed: none

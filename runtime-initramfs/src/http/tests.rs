@@ -1,27 +1,28 @@
 //! Responses over real connections, well and ill.
 
-use std::future::pending;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::thread;
 use std::time::Duration;
 
 use phase_core::fetch::{HEAD_MAX, Pace, RATE_WINDOW};
+use phase_core::time::Instant;
 
 use super::*;
 use crate::clock;
-use crate::executor::run;
-use crate::fetch::dial::{Addresses, ResolveError};
+use crate::executor;
+use crate::fetch::dial::{ResolveError, Stream};
+use crate::testing::Loopback;
 use crate::testing::server::{Answer, Server};
-use crate::testing::{Connection, Loopback};
 
 const PATH: &str = "/stable/arm64/vmlinuz";
 
-type Outcome = Result<Response<Connection>, Error>;
+type Outcome = Result<Response, Error>;
 
 fn get(answer: Answer, from: From<'_>) -> (Outcome, Vec<String>) {
     let server = Server::start();
     server.put(PATH, answer);
-    let origin = Origin { address: server.address(), authority: "boot.example:8080".into() };
-    let response = run(origin.get(&Loopback::default(), PATH, from));
+    let origin = Origin { address: server.address(), authority: "boot.example:8080" };
+    let response = origin.get(&Loopback::default(), PATH, from);
     (response, server.take_log())
 }
 
@@ -30,7 +31,7 @@ fn raw(text: &str) -> Outcome {
 }
 
 fn body(text: &str, limit: usize) -> Result<Vec<u8>, Problem> {
-    run(raw(text).unwrap().read_all(limit)).map_err(|error| error.problem)
+    raw(text).unwrap().read_all(limit).map_err(|error| error.problem)
 }
 
 fn problem(text: &str) -> Problem {
@@ -40,7 +41,7 @@ fn problem(text: &str) -> Problem {
 #[test]
 fn the_request_is_plain() {
     let origin =
-        Origin { address: "192.0.2.1:80".parse().unwrap(), authority: "boot.example:8080".into() };
+        Origin { address: "192.0.2.1:80".parse().unwrap(), authority: "boot.example:8080" };
     let version = env!("CARGO_PKG_VERSION");
     assert_eq!(
         origin.request(PATH, From::default()),
@@ -61,7 +62,7 @@ fn a_whole_body_is_read() {
     let response = raw("HTTP/1.1 200 OK\r\nContent-Length: 5\r\nETag: \"a\"\r\n\r\nhello").unwrap();
     assert_eq!((response.start(), response.length()), (0, Some(5)));
     assert_eq!(response.etag().map(|etag| etag.as_str()), Some("\"a\""));
-    assert_eq!(run(response.read_all(5)).unwrap(), b"hello");
+    assert_eq!(response.read_all(5).unwrap(), b"hello");
 }
 
 #[test]
@@ -78,7 +79,7 @@ fn a_range_is_asked_for_by_its_validator() {
     let (response, asked) = get(Answer::Whole(b"hello".to_vec()), from);
     let response = response.unwrap();
     assert_eq!((response.start(), response.length()), (3, Some(2)));
-    assert_eq!(run(response.read_all(5)).unwrap(), b"lo");
+    assert_eq!(response.read_all(5).unwrap(), b"lo");
     assert_eq!(asked, [format!("{PATH} bytes=3- \"one\"")]);
 }
 
@@ -155,7 +156,7 @@ fn a_body_longer_than_allowed_is_cut_off() {
     assert_eq!(body(unannounced, 5), Err(Problem::TooLong { limit: 5 }));
     assert_eq!(body(unannounced, 6).unwrap(), b"hello!");
     let (endless, _) = get(Answer::Endless, From::default());
-    let error = run(endless.unwrap().read_all(65_536)).unwrap_err();
+    let error = endless.unwrap().read_all(65_536).unwrap_err();
     assert_eq!(error.problem, Problem::TooLong { limit: 65_536 });
 }
 
@@ -207,8 +208,8 @@ fn a_closed_port_names_the_address() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     drop(listener);
-    let origin = Origin { address, authority: "a".into() };
-    let error = run(origin.get(&Loopback::default(), "/", From::default())).unwrap_err();
+    let origin = Origin { address, authority: "a" };
+    let error = origin.get(&Loopback::default(), "/", From::default()).unwrap_err();
     let text = format!("cannot connect to {address}: the connection was refused");
     assert_eq!(error.to_string(), text);
 }
@@ -218,16 +219,18 @@ fn a_closed_port_names_the_address() {
 struct Void;
 
 impl Dial for Void {
-    type Stream<'a> = Connection;
-
-    async fn ready(&self) {}
-
-    async fn dial(&self, _remote: SocketAddr) -> Result<Connection, DialError> {
-        pending().await
+    fn wait_ready(&self, _deadline: Instant) -> bool {
+        true
     }
 
-    async fn resolve(&self, _host: &str) -> Result<Addresses, ResolveError> {
-        pending().await
+    fn dial(&self, _remote: SocketAddr, deadline: Instant) -> Result<Box<dyn Stream>, DialError> {
+        executor::sleep(deadline.since(clock::now()));
+        Err(DialError::Silent)
+    }
+
+    fn resolve(&self, _host: &str, deadline: Instant) -> Result<Vec<IpAddr>, ResolveError> {
+        executor::sleep(deadline.since(clock::now()));
+        Err(ResolveError::Silent)
     }
 }
 
@@ -236,26 +239,25 @@ fn silence_is_given_up_in_every_step() {
     let server = Server::start();
     server.put("/silence", Answer::Silence);
     server.put("/stall", Answer::Stall);
-    let origin = Origin { address: server.address(), authority: "a".into() };
-    let kernel = Loopback::default();
-    let (connecting, answering, sending) = run(embassy_futures::join::join3(
-        origin.get(&Void, "/", From::default()),
-        origin.get(&kernel, "/silence", From::default()),
-        async {
-            let response = origin.get(&kernel, "/stall", From::default()).await.unwrap();
-            response.read_all(2_000_000).await
-        },
-    ));
+    let origin = Origin { address: server.address(), authority: "a" };
+    let get = |dial: &dyn Dial, path: &str| origin.get(dial, path, From::default());
+    let (connecting, answering, sending) = thread::scope(|scope| {
+        let connecting = scope.spawn(|| get(&Void, "/").unwrap_err());
+        let answering = scope.spawn(|| get(&Loopback::default(), "/silence").unwrap_err());
+        let stalled = get(&Loopback::default(), "/stall").unwrap();
+        let sending = stalled.read_all(2_000_000).unwrap_err();
+        (connecting.join().unwrap(), answering.join().unwrap(), sending)
+    });
     let silence = |step, seconds| Problem::Silent { step, wait: Duration::from_secs(seconds) };
-    assert_eq!(connecting.unwrap_err().problem, silence("connecting", 4));
-    assert_eq!(answering.unwrap_err().problem, silence("its answer was waited for", 10));
-    assert_eq!(sending.unwrap_err().problem, silence("sending a body", 10));
+    assert_eq!(connecting.problem, silence("connecting", 4));
+    assert_eq!(answering.problem, silence("its answer was waited for", 10));
+    assert_eq!(sending.problem, silence("sending a body", 10));
 }
 
 #[test]
 fn a_body_that_trickles_is_given_up() {
     let mut response = raw("HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nhello!").unwrap();
     response.set_pace(Pace::new(clock::now() - RATE_WINDOW - Duration::from_secs(1)));
-    let error = run(response.read_all(6)).unwrap_err();
+    let error = response.read_all(6).unwrap_err();
     assert_eq!(error.problem, Problem::Slow { octets: 6 });
 }

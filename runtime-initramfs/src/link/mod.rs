@@ -11,7 +11,6 @@ mod frame;
 pub mod router;
 
 use std::cell::{Cell, RefCell};
-use std::rc::Rc;
 use std::task::{Context, Waker};
 
 use embassy_net_driver::{
@@ -69,9 +68,9 @@ impl Shared {
 /// The driver of one interface.
 #[derive(Debug)]
 pub struct Ethernet {
-    socket: Rc<PacketSocket>,
-    control: Rc<Control>,
-    shared: Rc<Shared>,
+    socket: &'static PacketSocket,
+    control: &'static Control,
+    shared: &'static Shared,
     index: u32,
     address: [u8; 6],
     mtu: usize,
@@ -87,9 +86,9 @@ impl Ethernet {
     /// The driver of the interface numbered `index`, with the Ethernet address `address` and packets of up to `mtu` octets.
     #[must_use]
     pub fn new(
-        socket: Rc<PacketSocket>,
-        control: Rc<Control>,
-        shared: Rc<Shared>,
+        socket: &'static PacketSocket,
+        control: &'static Control,
+        shared: &'static Shared,
         (index, address, mtu): (u32, [u8; 6], usize),
     ) -> Self {
         Self {
@@ -202,12 +201,12 @@ impl Driver for Ethernet {
         };
         self.budget -= 1;
         let (frame, _) = self.receive.split_at_mut(len);
-        Some((Received(frame), Transmit { socket: &self.socket, buffer: &mut self.transmit }))
+        Some((Received(frame), Transmit { socket: self.socket, buffer: &mut self.transmit }))
     }
 
     fn transmit(&mut self, _: &mut Context<'_>) -> Option<Transmit<'_>> {
         // Without a carrier nothing is tried, so that nothing counts as tried.
-        self.is_up.then_some(Transmit { socket: &self.socket, buffer: &mut self.transmit })
+        self.is_up.then_some(Transmit { socket: self.socket, buffer: &mut self.transmit })
     }
 
     fn link_state(&mut self, cx: &mut Context<'_>) -> LinkState {

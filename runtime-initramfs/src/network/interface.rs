@@ -4,11 +4,9 @@
 //! goes back to it.
 
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
 use std::future::{Future as _, poll_fn};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::pin::pin;
-use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use embassy_net::tcp::TcpSocket;
@@ -70,11 +68,11 @@ pub struct Interface {
     mdns: UdpSocket<'static>,
     ephemeral: UdpSocket<'static>,
     /// Connections that are not in use, the one that has rested longest in front.
-    pub(super) idle: RefCell<VecDeque<TcpSocket<'static>>>,
+    pub(super) idle: RefCell<Vec<TcpSocket<'static>>>,
     /// Connections that were made.
     pub(super) made: Cell<usize>,
-    socket: Rc<PacketSocket>,
-    shared: Rc<Shared>,
+    socket: &'static PacketSocket,
+    shared: &'static Shared,
     routers: RefCell<Routers>,
     networks: RefCell<Vec<Network>>,
     /// Since when it has an address that leads beyond the link, in microseconds.
@@ -96,19 +94,16 @@ impl Interface {
         facts: &Facts,
         ethernet: [u8; 6],
         has_ipv6: bool,
-        control: &Rc<Control>,
-    ) -> Result<Rc<Self>, Error> {
+        control: &'static Control,
+    ) -> Result<&'static Self, Error> {
         let name = facts.name.as_str();
         let socket = PacketSocket::open(facts.index, &Ethernet::groups(ethernet))
             .map_err(|error| Error::open(name, error))?;
-        let (socket, shared) = (Rc::new(socket), Rc::new(Shared::default()));
+        let socket: &'static PacketSocket = Box::leak(Box::new(socket));
+        let shared: &'static Shared = Box::leak(Box::default());
         let mtu = u16::try_from(facts.mtu).unwrap_or(u16::MAX);
-        let driver = Ethernet::new(
-            Rc::clone(&socket),
-            Rc::clone(control),
-            Rc::clone(&shared),
-            (facts.index, ethernet, usize::from(mtu)),
-        );
+        let driver =
+            Ethernet::new(socket, control, shared, (facts.index, ethernet, usize::from(mtu)));
         let mut seed = [0; 8];
         random::fill_insecurely(&mut seed);
         let resources = Box::leak(Box::new(StackResources::<SOCKETS>::new()));
@@ -119,7 +114,7 @@ impl Interface {
             // There is room for it: nobody else joins any.
             let _ = stack.join_multicast_group(Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0xfb));
         }
-        Ok(Rc::new(Self {
+        Ok(Box::leak(Box::new(Self {
             index: facts.index,
             name: name.to_owned(),
             ethernet,
@@ -135,7 +130,7 @@ impl Interface {
             routers: RefCell::default(),
             networks: RefCell::default(),
             since: Cell::new(None),
-        }))
+        })))
     }
 
     /// Its addresses; empty without a carrier.
@@ -198,7 +193,7 @@ impl Interface {
     }
 
     /// Looks after the addresses of this interface, and tells `changed` of them. Never ends.
-    pub(super) async fn keep(self: Rc<Self>, changed: Rc<Signal>, console: Console) {
+    pub(super) async fn keep(&'static self, changed: &'static Signal, console: Console) {
         let mut was_up = false;
         let mut heard = crate::signal::Seen::default();
         // How many solicitations are left, and when to send the next.
@@ -345,9 +340,14 @@ impl Interface {
 
     /// The name servers.
     pub(super) fn servers(&self) -> Vec<IpAddr> {
-        let v4 = self.stack.config_v4().into_iter().flat_map(|config| config.dns_servers);
-        let v6 = self.stack.config_v6().into_iter().flat_map(|config| config.dns_servers);
-        v4.map(IpAddr::from).chain(v6.map(IpAddr::from)).collect()
+        let mut servers = Vec::new();
+        if let Some(config) = self.stack.config_v4() {
+            servers.extend(config.dns_servers.iter().map(|ip| IpAddr::V4(*ip)));
+        }
+        if let Some(config) = self.stack.config_v6() {
+            servers.extend(config.dns_servers.iter().map(|ip| IpAddr::V6(*ip)));
+        }
+        servers
     }
 }
 

@@ -17,7 +17,7 @@ impl Network {
     /// Gives address, default route and name servers of every lease to the kernel; whether everything was taken.
     ///
     /// The stacks answer for the same addresses as long as they run: end the process, or let the interfaces alone.
-    pub fn apply_leases(&self, console: Console) -> bool {
+    pub fn apply_leases(self, console: Console) -> bool {
         let mut taken = true;
         let mut conf = String::new();
         for interface in self.configured() {
@@ -51,7 +51,7 @@ impl Network {
     }
 
     fn give(
-        &self,
+        self,
         name: &str,
         address: Ipv4Addr,
         prefix_len: u8,

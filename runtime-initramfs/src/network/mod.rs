@@ -13,12 +13,13 @@ mod lease;
 mod resolve;
 mod tcp;
 
-use std::cell::RefCell;
+use std::cell::{Ref, RefCell};
 use std::future::poll_fn;
 use std::io;
 use std::net::IpAddr;
-use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
+
+use phase_core::time::Instant;
 
 pub use self::interface::Interface;
 use self::kernel::Ipv6;
@@ -112,21 +113,21 @@ impl std::fmt::Display for Excluded {
     }
 }
 
-/// All interfaces of this program; copies are the same network.
-#[derive(Clone, Debug)]
-pub struct Network(Rc<Inner>);
+/// All interfaces of this program; copies are the same network, which lives as long as the process.
+#[derive(Clone, Copy, Debug)]
+pub struct Network(&'static Inner);
 
 #[derive(Debug)]
 struct Inner {
     console: Console,
     /// Exact names of the interfaces to use; empty: every one that can be.
     named: Vec<String>,
-    control: Rc<Control>,
-    interfaces: RefCell<Vec<Rc<Interface>>>,
+    control: Control,
+    interfaces: RefCell<Vec<&'static Interface>>,
     excluded: RefCell<Vec<(String, Excluded)>>,
     /// Interfaces whose kernel's IPv6 was turned off.
     turned_off: RefCell<Vec<String>>,
-    changed: Rc<Signal>,
+    changed: Signal,
 }
 
 impl Network {
@@ -138,82 +139,91 @@ impl Network {
         PacketSocket::probe().map_err(|error| Error::open("packet sockets", error))?;
         // Watched before they are read, so that no change falls between.
         let watcher = Watcher::open().map_err(Error::Interfaces)?;
-        let network = Self(Rc::new(Inner {
+        let network = Self(Box::leak(Box::new(Inner {
             console,
             named,
-            control: Rc::new(Control::open().map_err(Error::Interfaces)?),
+            control: Control::open().map_err(Error::Interfaces)?,
             interfaces: RefCell::default(),
             excluded: RefCell::default(),
             turned_off: RefCell::default(),
-            changed: Rc::default(),
-        }));
+            changed: Signal::default(),
+        })));
         if let Err(error) = network.relist() {
             network.release();
             return Err(error);
         }
-        executor::spawn(network.clone().watch(watcher));
+        executor::spawn(network.watch(watcher));
         Ok(network)
     }
 
     /// The interfaces that are used.
     #[must_use]
-    pub fn interfaces(&self) -> Vec<Rc<Interface>> {
+    pub fn interfaces(self) -> Vec<&'static Interface> {
         self.0.interfaces.borrow().clone()
     }
 
     /// The interface with this number, if it is used.
     #[must_use]
-    pub fn interface(&self, index: u32) -> Option<Rc<Interface>> {
-        self.0.interfaces.borrow().iter().find(|one| one.index == index).cloned()
+    pub fn interface(self, index: u32) -> Option<&'static Interface> {
+        self.0.interfaces.borrow().iter().find(|one| one.index == index).copied()
     }
 
     /// The names of all others, with why they are not used.
     #[must_use]
-    pub fn excluded(&self) -> Vec<(String, Excluded)> {
-        self.0.excluded.borrow().clone()
+    pub fn excluded(self) -> Ref<'static, Vec<(String, Excluded)>> {
+        self.0.excluded.borrow()
     }
 
     /// The interfaces that have an address that leads beyond their link, in the order in which they got it.
     #[must_use]
-    pub fn configured(&self) -> Vec<Rc<Interface>> {
-        let mut ordered: Vec<Rc<Interface>> = Vec::new();
+    pub fn configured(self) -> Vec<&'static Interface> {
+        let mut ordered: Vec<&'static Interface> = Vec::new();
         for interface in self.0.interfaces.borrow().iter() {
             let Some(since) = interface.configured_since() else { continue };
             // There are few; a sort would be 4 KiB of code.
-            let is_later = |one: &Rc<Interface>| one.configured_since() > Some(since);
+            let is_later = |one: &&'static Interface| one.configured_since() > Some(since);
             let at = ordered.iter().position(is_later).unwrap_or(ordered.len());
-            ordered.insert(at, Rc::clone(interface));
+            ordered.insert(at, interface);
         }
         ordered
     }
 
     /// Whether any interface has an address that leads beyond its link.
     #[must_use]
-    pub fn is_configured(&self) -> bool {
+    pub fn is_configured(self) -> bool {
         self.0.interfaces.borrow().iter().any(|one| one.configured_since().is_some())
     }
 
     /// Ready when an interface came, or changed its addresses, since `seen`.
-    pub fn poll_changed(&self, seen: &mut Seen, cx: &Context<'_>) -> Poll<()> {
+    pub fn poll_changed(self, seen: &mut Seen, cx: &Context<'_>) -> Poll<()> {
         self.0.changed.poll_changed(seen, cx)
     }
 
-    /// Waits until any interface has an address that leads beyond its link.
-    pub async fn wait_configured(&self) {
-        let mut seen = Seen::default();
+    /// Ready when any interface has an address that leads beyond its link. `seen`: what the caller saw of
+    /// [`Network::poll_changed`].
+    pub fn poll_configured(self, seen: &mut Seen, cx: &Context<'_>) -> Poll<()> {
         while !self.is_configured() {
-            self.0.changed.changed(&mut seen).await;
+            ready!(self.poll_changed(seen, cx));
         }
+        Poll::Ready(())
+    }
+
+    /// Waits until any interface has an address that leads beyond its link, at the latest until `deadline`; whether
+    /// one has.
+    #[must_use]
+    pub fn wait_configured(self, deadline: Instant) -> bool {
+        let mut seen = Seen::default();
+        executor::wait_until(deadline, |cx| self.poll_configured(&mut seen, cx)).is_some()
     }
 
     /// Gives the kernel back what was taken from it: IPv6. The interfaces stay up.
-    pub fn release(&self) {
+    pub fn release(self) {
         for name in self.0.turned_off.take() {
             kernel::turn_ipv6_on(&name);
         }
     }
 
-    fn control(&self) -> &Control {
+    const fn control(self) -> &'static Control {
         &self.0.control
     }
 
@@ -236,7 +246,7 @@ impl Network {
     }
 
     /// Opens the interfaces that can be used and are not.
-    fn relist(&self) -> Result<(), Error> {
+    fn relist(self) -> Result<(), Error> {
         let all = netlink::list().map_err(Error::Interfaces)?;
         let mut excluded = Vec::new();
         for facts in all {
@@ -257,7 +267,7 @@ impl Network {
     }
 
     /// The Ethernet address of an interface that can be used.
-    fn usable(&self, facts: &Facts) -> Result<[u8; 6], Excluded> {
+    fn usable(self, facts: &Facts) -> Result<[u8; 6], Excluded> {
         let ethernet = facts.ethernet.ok_or(Excluded::NotEthernet)?;
         if !self.0.named.is_empty() && !self.0.named.contains(&facts.name) {
             return Err(Excluded::NotNamed);
@@ -278,7 +288,7 @@ impl Network {
     }
 
     /// Opens an interface; why it is not used, where the others may be used still.
-    fn open_interface(&self, facts: &Facts, ethernet: [u8; 6]) -> Result<Option<Excluded>, Error> {
+    fn open_interface(self, facts: &Facts, ethernet: [u8; 6]) -> Result<Option<Excluded>, Error> {
         let name = &facts.name;
         let ipv6 = kernel::turn_ipv6_off(name);
         if ipv6 == Ipv6::TurnedOff {
@@ -292,7 +302,7 @@ impl Network {
         let has_ipv6 = ipv6 != Ipv6::Taken;
         match Interface::open(facts, ethernet, has_ipv6, &self.0.control) {
             Ok(interface) => {
-                let keeper = Rc::clone(&interface).keep(Rc::clone(&self.0.changed), self.0.console);
+                let keeper = interface.keep(&self.0.changed, self.0.console);
                 executor::spawn(keeper);
                 self.0.interfaces.borrow_mut().push(interface);
                 self.0.changed.notify();

@@ -12,7 +12,7 @@ use super::Network;
 /// How long one question may take: the stack repeats it after a second, then after two.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
-/// Addresses of one name.
+/// Addresses of one name that are used.
 pub const ADDRESSES: usize = 8;
 
 /// Which addresses of a name are wanted.
@@ -47,45 +47,39 @@ impl std::fmt::Display for ResolveError {
 impl std::error::Error for ResolveError {}
 
 impl Network {
-    /// The addresses of `name`, which may be an address itself.
+    /// The addresses of `name`, which may be an address itself: at most [`ADDRESSES`].
     ///
     /// # Errors
     /// [`ResolveError`].
-    pub async fn resolve(
-        &self,
-        name: &str,
-        wanted: Wanted,
-    ) -> Result<heapless::Vec<IpAddr, ADDRESSES>, ResolveError> {
-        let mut found = heapless::Vec::new();
+    pub async fn resolve(self, name: &str, wanted: Wanted) -> Result<Vec<IpAddr>, ResolveError> {
         if let Ok(ip) = name.parse() {
-            // The list is empty, so there is room.
-            let _ = found.push(ip);
-            return Ok(found);
+            return Ok(vec![ip]);
         }
-        let mut ready = self.configured();
-        ready.retain(|one| !one.servers().is_empty());
-        if ready.is_empty() {
-            return Err(ResolveError::NoServer);
-        }
+        let mut found = Vec::new();
         let kinds: &[DnsQueryType] = match wanted {
             Wanted::Both => &[DnsQueryType::A, DnsQueryType::Aaaa],
             Wanted::V4 => &[DnsQueryType::A],
             Wanted::V6 => &[DnsQueryType::Aaaa],
         };
-        for interface in ready {
+        let mut error = ResolveError::NoServer;
+        for interface in self.configured() {
+            if interface.servers().is_empty() {
+                continue;
+            }
             for kind in kinds {
                 let answer = with_timeout(ANSWER_WITHIN, interface.stack.dns_query(name, *kind));
                 if let Ok(Ok(addresses)) = answer.await {
-                    // Those past the limit are not needed.
-                    found.extend(
-                        addresses.into_iter().map(IpAddr::from).take(ADDRESSES - found.len()),
-                    );
+                    for address in addresses {
+                        found.push(IpAddr::from(address));
+                    }
                 }
             }
             if !found.is_empty() {
+                found.truncate(ADDRESSES);
                 return Ok(found);
             }
+            error = ResolveError::NoAddress;
         }
-        Err(ResolveError::NoAddress)
+        Err(error)
     }
 }

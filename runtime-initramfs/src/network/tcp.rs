@@ -1,13 +1,16 @@
 //! TCP connections over the stacks: which interface leads to an address, and a stream there.
 
+use std::future::Future as _;
 use std::net::{IpAddr, SocketAddr};
-use std::rc::Rc;
+use std::pin::pin;
+use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
 
 use embassy_net::tcp::{ConnectError as StackError, State, TcpSocket};
-use embassy_time::{Duration, Instant};
-use embedded_io_async::{ErrorType, Read, Write};
+use phase_core::time::Instant;
 
 use super::{Interface, Network};
+use crate::clock;
 
 /// Connections of one interface at one time.
 pub(super) const CONNECTIONS: usize = 12;
@@ -18,7 +21,7 @@ const RECEIVE: usize = 128 * 1024;
 /// Octets that wait to be sent.
 pub const SEND: usize = 16 * 1024;
 
-/// How long the other side may be silent while something is under way.
+/// How long the other side may be silent while something is under way; whole seconds.
 const SILENCE_MAX: Duration = Duration::from_secs(10);
 
 /// Why no connection was made.
@@ -48,43 +51,46 @@ impl std::fmt::Display for ConnectError {
 impl std::error::Error for ConnectError {}
 
 impl Network {
-    /// Connects to `remote`, by the interface whose link it is on, or else by the first one that leads beyond its link.
+    /// Begins to connect to `remote`, by the interface whose link it is on, or else by the first one that leads beyond
+    /// its link. What becomes of it tells [`Stream::poll_connected`].
     ///
     /// # Errors
     /// [`ConnectError`].
-    pub async fn connect(&self, remote: SocketAddr) -> Result<Stream, ConnectError> {
+    pub fn connect(self, remote: SocketAddr) -> Result<Stream, ConnectError> {
         let interface = self.route(remote).ok_or(ConnectError::NoRoute)?;
         let mut stream = Stream::take(interface).ok_or(ConnectError::TooMany)?;
         let socket = stream.socket_mut();
-        socket.set_timeout(Some(SILENCE_MAX));
-        socket.set_keep_alive(None);
+        socket.set_timeout(Some(embassy_time::Duration::from_secs(SILENCE_MAX.as_secs())));
         // What is given together is sent together, and at once.
         socket.set_nagle_enabled(false);
-        let begun = Instant::now();
-        let connected = socket.connect(remote).await;
-        connected.map(|()| stream).map_err(|error| match error {
-            StackError::NoRoute | StackError::InvalidState => ConnectError::NoRoute,
-            StackError::TimedOut => ConnectError::TimedOut,
-            // The stack tells silence as a reset too.
-            StackError::ConnectionReset if begun.elapsed() >= SILENCE_MAX => ConnectError::TimedOut,
-            StackError::ConnectionReset => ConnectError::Refused,
-        })
+        // It sends the first segment when it is polled first; after that the state says everything.
+        let begun = pin!(socket.connect(remote)).poll(&mut Context::from_waker(Waker::noop()));
+        match begun {
+            Poll::Pending | Poll::Ready(Ok(())) => Ok(stream),
+            Poll::Ready(Err(StackError::NoRoute | StackError::InvalidState)) => {
+                Err(ConnectError::NoRoute)
+            }
+            Poll::Ready(Err(StackError::TimedOut | StackError::ConnectionReset)) => {
+                Err(ConnectError::Refused)
+            }
+        }
     }
 
     /// The interface that leads to `remote`.
-    fn route(&self, remote: SocketAddr) -> Option<Rc<Interface>> {
+    fn route(self, remote: SocketAddr) -> Option<&'static Interface> {
         let ip = remote.ip();
         if let SocketAddr::V6(v6) = remote
             && v6.ip().is_unicast_link_local()
         {
-            let is_its = |one: &&Rc<Interface>| v6.scope_id() == 0 || one.index == v6.scope_id();
+            let is_its =
+                |one: &&&'static Interface| v6.scope_id() == 0 || one.index == v6.scope_id();
             let interfaces = self.interfaces();
-            return interfaces.iter().filter(is_its).find(|one| is_on_link(one, ip)).cloned();
+            return interfaces.iter().filter(is_its).find(|one| is_on_link(one, ip)).copied();
         }
         let ready = self.configured();
         let on_link = ready.iter().find(|one| is_on_link(one, ip));
         let beyond = || ready.iter().find(|one| one.has_gateway(ip.is_ipv4()));
-        on_link.or_else(beyond).cloned()
+        on_link.or_else(beyond).copied()
     }
 }
 
@@ -97,7 +103,8 @@ fn is_on_link(interface: &Interface, ip: IpAddr) -> bool {
 pub struct Stream {
     /// There until it is dropped.
     socket: Option<Socket>,
-    home: Rc<Interface>,
+    begun: Instant,
+    home: &'static Interface,
 }
 
 struct Socket(TcpSocket<'static>);
@@ -110,17 +117,70 @@ impl std::fmt::Debug for Socket {
 
 impl Stream {
     /// A connection that is not in use.
-    fn take(home: Rc<Interface>) -> Option<Self> {
-        let rested = home.idle.borrow_mut().pop_front();
-        let socket = match rested {
-            Some(socket) => socket,
-            None if home.made.get() < CONNECTIONS => {
+    fn take(home: &'static Interface) -> Option<Self> {
+        let mut idle = home.idle.borrow_mut();
+        let socket = match idle.is_empty() {
+            false => idle.remove(0),
+            true if home.made.get() < CONNECTIONS => {
                 home.made.set(home.made.get() + 1);
                 TcpSocket::new(home.stack, vec![0; RECEIVE].leak(), vec![0; SEND].leak())
             }
-            None => return None,
+            true => return None,
         };
-        Some(Self { socket: Some(Socket(socket)), home })
+        Some(Self { socket: Some(Socket(socket)), begun: clock::now(), home })
+    }
+
+    /// Ready when the connection is made, or will not be.
+    pub fn poll_connected(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ConnectError>> {
+        let is_silent = clock::now().since(self.begun) >= SILENCE_MAX;
+        let socket = self.socket_mut();
+        match socket.state() {
+            State::Listen | State::SynSent | State::SynReceived => {
+                // Nothing can be written before; the stack wakes whoever waits for that when the state changes.
+                let _ = pin!(socket.wait_write_ready()).poll(cx);
+                Poll::Pending
+            }
+            // The stack tells silence as a reset too.
+            State::Closed | State::TimeWait if is_silent => {
+                Poll::Ready(Err(ConnectError::TimedOut))
+            }
+            State::Closed | State::TimeWait => Poll::Ready(Err(ConnectError::Refused)),
+            State::Established
+            | State::CloseWait
+            | State::FinWait1
+            | State::FinWait2
+            | State::Closing
+            | State::LastAck => Poll::Ready(Ok(())),
+        }
+    }
+
+    /// Ready when there are octets, of which `take` is shown some, at least one, where they lie, and says how many it took;
+    /// or when there are no more to come, because the other side has ended in order: `false`.
+    ///
+    /// # Errors
+    /// The connection broke.
+    pub fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        take: &mut dyn FnMut(&[u8]) -> usize,
+    ) -> Poll<Result<bool, embassy_net::tcp::Error>> {
+        let socket = self.socket_mut();
+        // It keeps nothing from one poll to the next.
+        let read = ready!(pin!(socket.read_with(|octets| (take(octets), ()))).poll(cx));
+        Poll::Ready(match read {
+            Ok(()) => Ok(true),
+            // The stack tells every end alike; only the state shows that the peer ended it in order.
+            Err(error) => match socket.state() {
+                State::CloseWait | State::LastAck | State::Closing | State::TimeWait => Ok(false),
+                State::Closed
+                | State::Listen
+                | State::SynSent
+                | State::SynReceived
+                | State::Established
+                | State::FinWait1
+                | State::FinWait2 => Err(error),
+            },
+        })
     }
 
     /// The socket.
@@ -139,26 +199,6 @@ impl Drop for Stream {
         if !matches!(socket.state(), State::Closed | State::TimeWait) {
             socket.abort();
         }
-        self.home.idle.borrow_mut().push_back(socket);
-    }
-}
-
-impl ErrorType for Stream {
-    type Error = embassy_net::tcp::Error;
-}
-
-impl Read for Stream {
-    async fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Self::Error> {
-        self.socket_mut().read(buffer).await
-    }
-}
-
-impl Write for Stream {
-    async fn write(&mut self, buffer: &[u8]) -> Result<usize, Self::Error> {
-        self.socket_mut().write(buffer).await
-    }
-
-    async fn flush(&mut self) -> Result<(), Self::Error> {
-        self.socket_mut().flush().await
+        self.home.idle.borrow_mut().push(socket);
     }
 }

@@ -1,7 +1,8 @@
 //! Processes of the first process: fork, and the terminal of a shell.
 //! Spec: fork(2), setsid(2), `ioctl_tty(2)`.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io;
 use std::os::fd::{AsRawFd as _, BorrowedFd};
 use std::process;
 
@@ -38,6 +39,16 @@ impl Drop for AbortOnUnwind {
     }
 }
 
+/// What the process reads from.
+///
+/// # Errors
+/// It is closed.
+pub fn standard_input() -> io::Result<File> {
+    // SAFETY: nothing here closes descriptor 0, and one that is closed gives an error.
+    let input = unsafe { BorrowedFd::borrow_raw(libc::STDIN_FILENO) };
+    Ok(File::from(input.try_clone_to_owned()?))
+}
+
 /// Makes a terminal the controlling one of this process, which must lead its session: keys such as Ctrl-C work then.
 ///
 /// # Errors
@@ -65,7 +76,7 @@ mod tests {
 
     #[test]
     fn what_is_no_terminal_cannot_be_taken() {
-        let file = fs::File::open("/dev/null").unwrap();
+        let file = File::open("/dev/null").unwrap();
         assert_eq!(take_terminal(file.as_fd()), Err(Errno::ENOTTY));
     }
 }

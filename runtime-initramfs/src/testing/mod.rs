@@ -4,23 +4,22 @@
 pub(crate) mod sample;
 pub(crate) mod server;
 
-use std::future::poll_fn;
 use std::io::{self, Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::task::Poll;
 
-use embedded_io_async::{ErrorKind, ErrorType};
+use phase_core::time::Instant;
 
 use crate::executor;
-use crate::fetch::dial::{Addresses, Dial, DialError, ResolveError, Stream};
+use crate::fetch::dial::{Dial, DialError, ResolveError, Stream, StreamError};
 
 /// Dials by the kernel.
 #[derive(Debug, Default)]
 pub(crate) struct Loopback {
     /// What every name is resolved to.
-    pub(crate) addresses: Addresses,
+    pub(crate) addresses: Vec<IpAddr>,
 }
 
 /// A connection of the kernel that does not block.
@@ -33,19 +32,19 @@ pub(crate) struct Connection {
 }
 
 impl Dial for Loopback {
-    type Stream<'a> = Connection;
+    fn wait_ready(&self, _deadline: Instant) -> bool {
+        true
+    }
 
-    async fn ready(&self) {}
-
-    async fn dial(&self, remote: SocketAddr) -> Result<Connection, DialError> {
+    fn dial(&self, remote: SocketAddr, _deadline: Instant) -> Result<Box<dyn Stream>, DialError> {
         // On loopback this ends at once.
         let stream = TcpStream::connect(remote).map_err(|_| DialError::Refused)?;
         stream.set_nonblocking(true).unwrap();
         let watched = Rc::new(OwnedFd::from(stream.try_clone().unwrap()));
-        Ok(Connection { stream, watched, buffer: Vec::new() })
+        Ok(Box::new(Connection { stream, watched, buffer: Vec::new() }))
     }
 
-    async fn resolve(&self, _host: &str) -> Result<Addresses, ResolveError> {
+    fn resolve(&self, _host: &str, _deadline: Instant) -> Result<Vec<IpAddr>, ResolveError> {
         if self.addresses.is_empty() {
             return Err(ResolveError::NoAddress);
         }
@@ -53,45 +52,34 @@ impl Dial for Loopback {
     }
 }
 
-impl ErrorType for Connection {
-    type Error = ErrorKind;
-}
-
-impl embedded_io_async::Write for Connection {
-    async fn write(&mut self, octets: &[u8]) -> Result<usize, ErrorKind> {
-        // A request is shorter than any send buffer.
-        self.stream.write(octets).map_err(|_| ErrorKind::ConnectionReset)
-    }
-
-    async fn flush(&mut self) -> Result<(), ErrorKind> {
-        Ok(())
-    }
-}
-
 impl Stream for Connection {
-    async fn read_with<R>(
+    fn write_all(&mut self, octets: &[u8], _deadline: Instant) -> Result<(), StreamError> {
+        // A request is shorter than any send buffer.
+        self.stream.write_all(octets).map_err(|_| StreamError::Broken)
+    }
+
+    fn read_with(
         &mut self,
-        take: impl FnOnce(&[u8]) -> (usize, R),
-    ) -> Result<Option<R>, ErrorKind> {
+        deadline: Instant,
+        take: &mut dyn FnMut(&[u8]) -> usize,
+    ) -> Result<bool, StreamError> {
         if self.buffer.is_empty() {
             let mut room = vec![0; 65_536];
-            let count = poll_fn(|cx| match self.stream.read(&mut room) {
-                Ok(count) => Poll::Ready(Ok(count)),
+            let read = executor::wait_until(deadline, |cx| match self.stream.read(&mut room) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     executor::watch(&self.watched, cx.waker());
                     Poll::Pending
                 }
-                Err(_) => Poll::Ready(Err(ErrorKind::ConnectionReset)),
+                read => Poll::Ready(read.map_err(|_| StreamError::Broken)),
             });
-            let count = count.await?;
-            room.truncate(count);
+            room.truncate(read.unwrap_or(Err(StreamError::Silent))?);
             self.buffer = room;
         }
         if self.buffer.is_empty() {
-            return Ok(None);
+            return Ok(false);
         }
-        let (count, value) = take(&self.buffer);
+        let count = take(&self.buffer);
         self.buffer.drain(..count);
-        Ok(Some(value))
+        Ok(true)
     }
 }

@@ -8,6 +8,7 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
+use super::Board;
 use crate::Error;
 use crate::deadline::{self, GENEROUS};
 use crate::netns::Host;
@@ -15,9 +16,6 @@ use crate::process::{Finished, Process, Stream, binary, run};
 
 /// The channel of every image here.
 pub const CHANNEL: &str = "stable";
-
-/// The architecture of every image here.
-pub const ARCHITECTURE: &str = "arm64";
 
 /// The largest kernel that may be offered; octets.
 pub const KERNEL_MAX: u64 = phase_core::limits::KERNEL_MAX;
@@ -28,6 +26,8 @@ const PORT: u16 = 8080;
 /// An image as a provider takes it.
 #[derive(Clone, Debug)]
 pub struct Image {
+    /// Which machines it is for.
+    pub board: Board,
     /// The file of its kernel.
     pub kernel: PathBuf,
     /// The octets of its initramfs.
@@ -42,6 +42,7 @@ pub struct Image {
 #[derive(Debug)]
 pub struct Provider<'lan> {
     host: &'lan Host,
+    board: Board,
     process: Process,
     peer_id: String,
     directory: TempDir,
@@ -123,7 +124,7 @@ impl Image {
     /// Writes it where a provider looks for it.
     fn put_into(&self, artifacts: &Path, peer_id: &str) -> Result<(), Error> {
         let command_line = self.command_line.replace("PEER_ID", peer_id);
-        let directory = artifacts.join(CHANNEL).join(ARCHITECTURE);
+        let directory = artifacts.join(CHANNEL).join(self.board.name());
         let failed = |e| Error::os(format!("write into {}", directory.display()), e);
         fs::create_dir_all(&directory).map_err(failed)?;
         fs::copy(&self.kernel, directory.join("vmlinuz")).map_err(failed)?;
@@ -155,7 +156,7 @@ impl<'lan> Provider<'lan> {
         serve.args(["serve", "--name", name, "--listen", &format!("0.0.0.0:{PORT}")]);
         serve.arg("--artifacts").arg(&artifacts).arg("--state-dir").arg(&state).args(more);
         let process = Process::spawn(serve)?;
-        Ok(Self { host, process, peer_id, directory })
+        Ok(Self { host, board: image.board, process, peer_id, directory })
     }
 
     /// Waits until everybody on the switch can know of it.
@@ -217,13 +218,14 @@ impl<'lan> Provider<'lan> {
     /// Where its manifest is.
     #[must_use]
     pub fn manifest_url(&self) -> String {
-        format!("http://{}:{PORT}/{CHANNEL}/{ARCHITECTURE}/manifest.json", self.host.ipv4)
+        let arch = self.board.name();
+        format!("http://{}:{PORT}/{CHANNEL}/{arch}/manifest.json", self.host.ipv4)
     }
 
     /// The directory of its image, to change what is in it.
     #[must_use]
     pub fn image_directory(&self) -> PathBuf {
-        self.directory.path().join("artifacts").join(CHANNEL).join(ARCHITECTURE)
+        self.directory.path().join("artifacts").join(CHANNEL).join(self.board.name())
     }
 
     /// What it has said.

@@ -1,6 +1,6 @@
-//! One virtual machine: an arm64 board with a serial console and an Ethernet card.
+//! One virtual machine: a board with a serial console and Ethernet cards.
 //!
-//! Spec: QEMU's "virt" board. Not here: disks; a machine boots a kernel and an initramfs.
+//! Not here: disks; a machine boots a kernel and an initramfs.
 
 use std::io::Write as _;
 use std::os::unix::net::UnixStream;
@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
+use super::Board;
 use crate::netns::{Namespace, Segment};
 use crate::process::{Finished, Process, Stream, run};
 use crate::{Error, deadline};
@@ -16,14 +17,11 @@ use crate::{Error, deadline};
 /// A boot takes a second or two by itself, and many times that beside others on a busy machine.
 pub const BOOTS_WITHIN: Duration = Duration::from_secs(90);
 
-/// The emulator.
-const PROGRAM: &str = "qemu-system-aarch64";
-
 /// Names of what an Ethernet card consists of, for the monitor.
 const CARD: &str = "card0";
 
-/// The word that makes a kernel without its driver of the board's clock, so that its time begins in 1970.
-const NO_CLOCK: &str = "initcall_blacklist=pl031_driver_init";
+/// What a clock says that has lost its battery.
+const LOST: [&str; 2] = ["-rtc", "base=1970-01-01T00:00:00"];
 
 /// Where a card is plugged in.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +35,7 @@ pub struct Tap {
 /// A machine to be started.
 #[derive(Clone, Debug)]
 pub struct Machine {
+    board: Board,
     kernel: PathBuf,
     initramfs: PathBuf,
     words: Vec<String>,
@@ -44,11 +43,13 @@ pub struct Machine {
     processors: u32,
     taps: Vec<Tap>,
     unplugged: bool,
+    lost_time: bool,
 }
 
 /// A running machine. Dropping it ends it.
 #[derive(Debug)]
 pub struct Vm {
+    board: Board,
     process: Process,
     monitor: PathBuf,
     _directory: TempDir,
@@ -87,10 +88,9 @@ impl Tap {
         self
     }
 
-    fn device(&self, number: usize) -> [String; 4] {
-        let interface = &self.interface;
-        let mut device =
-            format!("virtio-net-device,netdev=n{number},id=card{number},mac=52:54:00:77:00:");
+    fn device(&self, board: Board, number: usize) -> [String; 4] {
+        let (interface, card) = (&self.interface, board.card());
+        let mut device = format!("{card},netdev=n{number},id=card{number},mac=52:54:00:77:00:");
         device.push_str(&self.ethernet_end(number));
         if !self.offloads {
             let off =
@@ -116,15 +116,17 @@ impl Tap {
 impl Machine {
     /// A machine with 512 MiB and one processor, without a network.
     #[must_use]
-    pub fn new(kernel: &Path, initramfs: &Path) -> Self {
+    pub fn new(board: Board, kernel: &Path, initramfs: &Path) -> Self {
         Self {
+            board,
             kernel: kernel.to_path_buf(),
             initramfs: initramfs.to_path_buf(),
-            words: ["console=ttyAMA0", "panic=-1", "quiet"].map(str::to_owned).to_vec(),
+            words: vec![board.words()],
             memory: 512,
             processors: 1,
             taps: Vec::new(),
             unplugged: false,
+            lost_time: false,
         }
     }
 
@@ -163,10 +165,11 @@ impl Machine {
         self
     }
 
-    /// Takes away the clock that runs while the machine is off.
+    /// Lets its clock begin in 1970.
     #[must_use]
-    pub fn without_clock(self) -> Self {
-        self.words(NO_CLOCK)
+    pub fn without_clock(mut self) -> Self {
+        self.lost_time = true;
+        self
     }
 
     /// Starts it, inside the network namespace of its cards.
@@ -177,24 +180,30 @@ impl Machine {
         let directory =
             TempDir::new().map_err(|e| Error::os("make a directory for a machine", e))?;
         let monitor = directory.path().join("monitor");
+        let program = self.board.emulator();
         let mut command = match self.taps.first() {
             Some(tap) => {
                 let mut command = std::process::Command::new("ip");
-                command.args(["netns", "exec", &tap.namespace, PROGRAM]);
+                command.args(["netns", "exec", &tap.namespace, program]);
                 command
             }
-            None => std::process::Command::new(PROGRAM),
+            None => std::process::Command::new(program),
         };
-        command.args(["-M", "virt", "-cpu", "cortex-a72", "-display", "none", "-no-reboot", "-S"]);
+        command.args(self.board.options());
+        command.args(["-accel", "tcg", "-nodefaults", "-display", "none", "-no-reboot", "-S"]);
         command.args(["-m", &self.memory.to_string(), "-smp", &self.processors.to_string()]);
-        command.args(["-nic", "none", "-serial", "stdio", "-monitor"]);
+        command.args(["-serial", "stdio", "-monitor"]);
         command.arg(format!("unix:{},server=on,wait=off", monitor.display()));
         command.arg("-kernel").arg(&self.kernel).arg("-initrd").arg(&self.initramfs);
         command.args(["-append", &self.words.join(" ")]);
-        for (number, tap) in self.taps.iter().enumerate() {
-            command.args(tap.device(number));
+        if self.lost_time {
+            command.args(LOST);
         }
-        let mut vm = Vm { process: Process::spawn(command)?, monitor, _directory: directory };
+        for (number, tap) in self.taps.iter().enumerate() {
+            command.args(tap.device(self.board, number));
+        }
+        let process = Process::spawn(command)?;
+        let mut vm = Vm { board: self.board, process, monitor, _directory: directory };
         if self.unplugged {
             vm.unplug()?;
         }
@@ -264,7 +273,8 @@ impl Vm {
         let mut stream = deadline::until("the machine's monitor", deadline::GENEROUS, || {
             if self.process.has_ended()? {
                 let said = self.process.output(Stream::Stderr);
-                return Err(Error::Unusable { what: PROGRAM.to_owned(), why: said });
+                let what = self.board.emulator().to_owned();
+                return Err(Error::Unusable { what, why: said });
             }
             Ok(UnixStream::connect(&self.monitor).ok())
         })?;

@@ -8,7 +8,7 @@ use std::path::Path;
 use tempfile::TempDir;
 
 use super::lab::Image;
-use super::{Kernel, busybox};
+use super::{Board, Kernel};
 use crate::Error;
 use crate::initramfs::{Contents, USUAL_MODULES, build, gzip};
 
@@ -27,25 +27,30 @@ $box mount -t devtmpfs dev /dev
 echo "MARKER$($box uname -r)"
 while read -r module; do $box insmod "$module"; done < /etc/phase/modules
 trust=$($box sed -n 's/.*phase\.trust=\([^ ]*\).*/\1/p' /proc/cmdline)
-/bin/phase-boot discover --arch arm64 --trust "$trust" --json
+/bin/phase-boot discover --trust "$trust" --json
 echo "DISCOVERED$?"
 $box poweroff -f
 "#;
 
-/// The image, with a boot client for arm64: it prints [`MARKER`], discovers, prints [`DISCOVERED`] and switches the machine off.
+/// The image for `board`, with its boot client: it prints [`MARKER`], discovers, prints [`DISCOVERED`] and switches the machine off.
 ///
 /// # Errors
 /// What is missing of the kernel, the boot client or busybox.
-pub fn image(kernel: &Kernel, boot_program: &Path) -> Result<Image, Error> {
+pub fn image(board: Board, kernel: &Kernel, boot_program: &Path) -> Result<Image, Error> {
     let script = SCRIPT.replace("MARKER", MARKER).replace("DISCOVERED", DISCOVERED);
-    image_of(kernel, boot_program, &script)
+    image_of(board, kernel, boot_program, &script)
 }
 
 /// An image whose `/init` is this script, with the boot client and busybox in `/bin`.
 ///
 /// # Errors
 /// As [`image`].
-pub fn image_of(kernel: &Kernel, boot_program: &Path, script: &str) -> Result<Image, Error> {
+pub fn image_of(
+    board: Board,
+    kernel: &Kernel,
+    boot_program: &Path,
+    script: &str,
+) -> Result<Image, Error> {
     let directory = TempDir::new().map_err(|e| Error::os("make a directory for an image", e))?;
     let init = directory.path().join("init");
     fs::write(&init, format!("#!/bin/busybox sh{script}"))
@@ -56,13 +61,14 @@ pub fn image_of(kernel: &Kernel, boot_program: &Path, script: &str) -> Result<Im
         trust: None,
         files: vec![
             (boot_program.to_path_buf(), "/bin/phase-boot".to_owned()),
-            (busybox()?, "/bin/busybox".to_owned()),
+            (board.busybox()?, "/bin/busybox".to_owned()),
         ],
     };
     Ok(Image {
+        board,
         kernel: kernel.image.clone(),
         initramfs: gzip(&build(&contents)?.encode())?,
-        command_line: "console=ttyAMA0 panic=-1 quiet phase.trust=PEER_ID".to_owned(),
+        command_line: format!("{} phase.trust=PEER_ID", board.words()),
         version: "2026.01.01".to_owned(),
     })
 }

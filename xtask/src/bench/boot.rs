@@ -7,18 +7,22 @@ use std::time::Duration;
 use phase_tests::netns::Lan;
 use phase_tests::process::{take_binaries_from, workspace_root};
 use phase_tests::qemu::lab::{self, Entrance, Provider};
-use phase_tests::qemu::{Machine, Tap, Vm, second};
+use phase_tests::qemu::{Board, Machine, Tap, Vm, second};
 
 use super::numbers::{Percentiles, shown};
 use super::report::Table;
 use super::{conditions, report};
 use crate::Error;
 use crate::qemu::{Parts, prepare};
+use crate::statics::Processor;
 use crate::steps::{cargo, command, step};
 
 /// How much to measure.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
+    /// The processor of the machines.
+    #[arg(long, value_enum, default_value_t = Processor::Arm64)]
+    arch: Processor,
     /// Boots of each kind.
     #[arg(long, default_value_t = 100)]
     count: usize,
@@ -74,11 +78,11 @@ struct Bench<'lan> {
 /// # Errors
 /// What building, or a machine that does not start, said.
 pub(super) fn run(options: &Options) -> Result<(), Error> {
-    let parts = prepare()?;
+    let parts = prepare(options.arch)?;
     let provider = ["build", "--locked", "--release", "-p", "phase-provider", "--bins"];
     command("build the provider as released", cargo(&provider))?;
     take_binaries_from(workspace_root().join("target/release"));
-    let image = second::image(&parts.kernel, &parts.programs.join("phase-boot"))?;
+    let image = second::image(parts.board, &parts.kernel, &parts.programs.join("phase-boot"))?;
     let lan = Lan::of(1)?;
     let _leases = lab::serve_leases(lan.host(0), &[])?;
     let entrance = Entrance::start(lan.host(0))?;
@@ -91,6 +95,7 @@ pub(super) fn run(options: &Options) -> Result<(), Error> {
     })?;
     let (peer, entrance) = (provider.peer_id(), entrance.address());
     let words = format!("{ONCE} phase.trust={peer} phase.bootstrap={entrance}");
+    let board = parts.board;
     let bench = Bench { lan: &lan, parts, words };
     let whole = options.whole.unwrap_or_else(|| options.count.div_ceil(10));
     let mut rows = Vec::new();
@@ -102,21 +107,22 @@ pub(super) fn run(options: &Options) -> Result<(), Error> {
         step(&format!("the least memory: {}", kind.name), || Ok((kind, bench.lowest(kind)?)))
     });
     let [discover, boot] = lowest;
-    let memory = memory([discover?, boot?]);
+    let memory = memory(board, [discover?, boot?]);
     provider.stop()?;
-    write(&[times(rows), memory])
+    write(options.arch, &[times(board, rows), memory])
 }
 
-fn times(rows: Vec<Vec<String>>) -> Table {
+fn times(board: Board, rows: Vec<Vec<String>>) -> Table {
     Table {
-        title: "From the kernel's start to a verified candidate".to_owned(),
-        explanation:
-            "Virtual arm64 machines (QEMU, emulated by TCG, one processor, 512 MiB) with Debian's cloud kernel, one after \
+        title: format!("From the kernel's start to a verified candidate, {}", board.name()),
+        explanation: format!(
+            "Virtual {} machines (QEMU, emulated by TCG, one processor, 512 MiB) with Debian's cloud kernel, one after \
              another on one switch with a DHCP server and a provider. Times are those of the machine's own console, in \
              milliseconds since its kernel started: the boot client starts (init), the modules are loaded, the lease is \
              there, the candidate is verified (discover) or the second kernel is loaded (boot). Discovery by mDNS does not \
-             wait for the lease."
-                .to_owned(),
+             wait for the lease.",
+            board.name()
+        ),
         columns: vec![
             "what",
             "boots",
@@ -132,13 +138,13 @@ fn times(rows: Vec<Vec<String>>) -> Table {
     }
 }
 
-fn memory(lowest: [(Kind, Option<u32>); 2]) -> Table {
+fn memory(board: Board, lowest: [(Kind, Option<u32>); 2]) -> Table {
     let row = |(kind, least): (Kind, Option<u32>)| {
         let least = least.map_or_else(|| "more".to_owned(), |mebibytes| mebibytes.to_string());
         vec![kind.name.to_owned(), least]
     };
     Table {
-        title: "The least memory".to_owned(),
+        title: format!("The least memory, {}", board.name()),
         explanation: format!(
             "The smallest of {MEMORIES:?} MiB with which three boots of three succeed."
         ),
@@ -147,10 +153,14 @@ fn memory(lowest: [(Kind, Option<u32>); 2]) -> Table {
     }
 }
 
-fn write(tables: &[Table]) -> Result<(), Error> {
+fn write(arch: Processor, tables: &[Table]) -> Result<(), Error> {
     let text = format!("Conditions: {}.\n\n{}", conditions::machine()?, report::markdown(tables));
     println!("\n{text}");
-    report::write_section(&workspace_root().join("BENCHMARKS.md"), "bench boot", &text)
+    let section = match arch {
+        Processor::Arm64 => "bench boot",
+        Processor::X86_64 => "bench boot --arch x86_64",
+    };
+    report::write_section(&workspace_root().join("BENCHMARKS.md"), section, &text)
 }
 
 impl Bench<'_> {
@@ -210,7 +220,8 @@ impl Bench<'_> {
         })?;
         let card = Tap::on(segment)?;
         let (kernel, initramfs) = (&self.parts.kernel.image, &self.parts.initramfs);
-        let machine = Machine::new(kernel, initramfs).words(&self.words).words(kind.words);
+        let machine =
+            Machine::new(self.parts.board, kernel, initramfs).words(&self.words).words(kind.words);
         let boot = watch(machine.memory(memory).card(card.clone()).start()?, kind);
         card.remove()?;
         Ok(boot)

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use phase_tests::netns::{Host, Lan};
 use phase_tests::process::{Process, take_binaries_from, workspace_root};
-use phase_tests::qemu::lab::{self, ARCHITECTURE, CHANNEL, Image, Provider};
+use phase_tests::qemu::Board;
+use phase_tests::qemu::lab::{self, CHANNEL, Image, Provider};
 
 use super::numbers::{Percentiles, shown};
 use super::report::Table;
@@ -21,6 +22,9 @@ const TOOLS: &[install::Tool] = &[install::program("curl", "curl")];
 
 /// Octets of the file: the largest kernel there may be.
 const LEN: u64 = lab::KERNEL_MAX;
+
+/// What the file is offered for: nothing starts it.
+const BOARD: Board = Board::Arm64;
 
 /// Downloads by each client.
 const RUNS: usize = 5;
@@ -53,6 +57,7 @@ fn measure() -> Result<Table, Error> {
     let file = File::create(&kernel).and_then(|file| file.set_len(LEN));
     file.map_err(|e| Error::os("make a large file", e))?;
     let image = Image {
+        board: BOARD,
         kernel,
         initramfs: vec![7; 1 << 20],
         command_line: "quiet".to_owned(),
@@ -110,7 +115,7 @@ fn by_boot_client(
         ["link", "add", "link", Host::INTERFACE, "boot0", "type", "macvlan", "mode", "bridge"];
     host.namespace.ip(&own)?;
     let mut fetch = host.namespace.command(workspace_root().join("target/boot/phase-boot"));
-    fetch.args(["fetch", "--channel", CHANNEL, "--arch", ARCHITECTURE, "--interface", "boot0"]);
+    fetch.args(["fetch", "--channel", CHANNEL, "--arch", BOARD.name(), "--interface", "boot0"]);
     fetch.args(["--artifact", "kernel", "--trust", provider.peer_id(), "--output"]).arg(&output);
     let done = Process::spawn(fetch)?.wait(PATIENCE)?;
     host.namespace.ip(&["link", "delete", "dev", "boot0"])?;
