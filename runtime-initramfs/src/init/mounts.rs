@@ -4,7 +4,6 @@
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
 
 use nix::mount::{MsFlags, mount};
 
@@ -62,11 +61,11 @@ pub(super) struct Failed {
 pub(super) fn mount_missing() -> Vec<Failed> {
     let mut failures = Vec::new();
     for Mount { at, kind, flags, data, needed } in MOUNTS {
-        if is_mount_point(Path::new(at)) {
+        if is_mount_point(at) {
             continue;
         }
         // Fails where it is there, or where mounting fails for the same reason.
-        let _ = fs::create_dir_all(at);
+        let _ = fs::create_dir(at);
         if let Err(errno) = mount(Some(*kind), *at, Some(*kind), *flags, *data)
             && *needed
         {
@@ -77,18 +76,18 @@ pub(super) fn mount_missing() -> Vec<Failed> {
 }
 
 /// Whether something is mounted here. Before /proc is, a place on another device than its parent's is such a one.
-fn is_mount_point(place: &Path) -> bool {
+fn is_mount_point(place: &str) -> bool {
     if let Ok(mounts) = fs::read_to_string(MOUNTINFO) {
         return is_among(&mounts, place);
     }
-    let device = |path: &Path| fs::metadata(path).map(|metadata| metadata.dev()).ok();
-    let parent = place.parent().unwrap_or(place);
+    let device = |path: &str| fs::metadata(path).map(|metadata| metadata.dev()).ok();
+    let parent = place.rfind('/').and_then(|at| place.get(..=at)).unwrap_or(place);
     device(place).is_some_and(|own| device(parent) != Some(own))
 }
 
 /// Looks for a place among the lines of /proc/self/mountinfo, whose fifth field it is.
-fn is_among(mounts: &str, place: &Path) -> bool {
-    mounts.lines().any(|line| line.split(' ').nth(4).is_some_and(|at| Path::new(at) == place))
+fn is_among(mounts: &str, place: &str) -> bool {
+    mounts.lines().any(|line| line.split(' ').nth(4) == Some(place))
 }
 
 #[cfg(test)]
@@ -97,16 +96,16 @@ mod tests {
 
     #[test]
     fn proc_is_mounted_and_a_directory_in_it_is_not() {
-        assert!(is_mount_point(Path::new("/proc")));
-        assert!(!is_mount_point(Path::new("/proc/self/fd")));
-        assert!(!is_mount_point(Path::new("/nonexistent")));
+        assert!(is_mount_point("/proc"));
+        assert!(!is_mount_point("/proc/self/fd"));
+        assert!(!is_mount_point("/nonexistent"));
     }
 
     #[test]
     fn a_place_is_found_among_the_kernels_lines() {
         let mounts = "22 28 0:21 / /sys rw,nosuid - sysfs sysfs rw\n\
                       30 28 0:27 /dev /dev rw - tmpfs none rw\n";
-        assert!(is_among(mounts, Path::new("/dev")) && is_among(mounts, Path::new("/sys")));
-        assert!(!is_among(mounts, Path::new("/")) && !is_among(mounts, Path::new("/dev/pts")));
+        assert!(is_among(mounts, "/dev") && is_among(mounts, "/sys"));
+        assert!(!is_among(mounts, "/") && !is_among(mounts, "/dev/pts"));
     }
 }

@@ -26,6 +26,7 @@ const RUNNING_KERNEL: &[&str] = &["Kernel code", "Kernel rodata", "Kernel data",
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MemoryMap {
     ram: Vec<Range<u64>>,
+    /// By their starts, as /proc/iomem has them.
     taken: Vec<Range<u64>>,
 }
 
@@ -76,7 +77,7 @@ impl MemoryMap {
                     map.ram.push(range);
                 }
             } else if inside_ram && !RUNNING_KERNEL.contains(&name) {
-                map.taken.push(range);
+                map.take(range);
             }
         }
         match (map.ram.is_empty(), hidden) {
@@ -88,7 +89,8 @@ impl MemoryMap {
 
     /// Takes a range out of what is free.
     pub fn take(&mut self, range: Range<u64>) {
-        self.taken.push(range);
+        let place = self.taken.partition_point(|taken| taken.start <= range.start);
+        self.taken.insert(place, range);
     }
 
     /// The lowest free range of `len` octets whose start is a multiple of `align` (a power of two) and
@@ -125,12 +127,10 @@ impl MemoryMap {
     /// The longest free range, in octets: what a refusal shows.
     #[must_use]
     pub fn longest(&self) -> u64 {
-        let mut taken = self.taken.clone();
-        taken.sort_by_key(|range| range.start);
         let mut longest = 0;
         for ram in &self.ram {
             let mut start = ram.start;
-            for range in &taken {
+            for range in &self.taken {
                 if range.end > start && range.start < ram.end {
                     longest = longest.max(range.start.saturating_sub(start));
                     start = range.end;
