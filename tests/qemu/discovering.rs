@@ -5,7 +5,7 @@ use std::time::Duration;
 use phase_tests::netns::Host;
 use phase_tests::peers::{Peer, Service};
 use phase_tests::qemu::Vm;
-use phase_tests::qemu::lab::{Entrance, Provider};
+use phase_tests::qemu::lab::{Entrance, Image, Provider};
 
 use crate::scene::{Beyond, Scene, parts};
 
@@ -16,7 +16,7 @@ const ONCE: &str = "phase.action=discover phase.on-failure=poweroff";
 pub(crate) const LAN: &str = "lan";
 
 /// How it names what the DHT told: one of its nodes, or the provider itself, to which a node led.
-const DHT: [&str; 2] = ["dht", "direct"];
+pub(crate) const DHT: [&str; 2] = ["dht", "direct"];
 
 /// A provider on host `index`, which everybody can know of.
 fn announced<'lan>(host: &'lan Host, more: &[&str]) -> Provider<'lan> {
@@ -25,12 +25,15 @@ fn announced<'lan>(host: &'lan Host, more: &[&str]) -> Provider<'lan> {
     provider
 }
 
-/// A provider on `host`, which has published its image in the DHT behind `entrance` and is not announced.
-fn published<'lan>(host: &'lan Host, entrance: &Entrance) -> Provider<'lan> {
+/// A provider on `host`, which has published this image in the DHT behind `entrance` and is not announced.
+pub(crate) fn published<'lan>(
+    host: &'lan Host,
+    image: &Image,
+    entrance: &Entrance,
+) -> Provider<'lan> {
     let listen = ["--no-mdns", "--dht-listen", "/ip4/0.0.0.0/tcp/4001"];
     let join = ["--bootstrap", entrance.address()];
-    let mut provider =
-        Provider::start(host, "far", &parts().image, &[&listen[..], &join].concat()).unwrap();
+    let mut provider = Provider::start(host, "far", image, &[&listen[..], &join].concat()).unwrap();
     provider.wait_until_published().unwrap();
     provider
 }
@@ -144,7 +147,7 @@ fn a_provider_behind_a_router_is_found_in_the_dht() {
     let scene = Scene::new(1);
     let beyond = Beyond::router(scene.host(0));
     let entrance = Entrance::start(scene.host(0)).unwrap();
-    let provider = published(&beyond.host, &entrance);
+    let provider = published(&beyond.host, &parts().image, &entrance);
     let words =
         format!("{} phase.mode=wan phase.bootstrap={}", once_from(&provider), entrance.address());
     check_found(scene.machine(&words).start().unwrap(), &provider, &DHT);
@@ -155,7 +158,7 @@ fn automatic_falls_back_from_the_lan_to_the_dht() {
     let scene = Scene::new(1);
     let beyond = Beyond::router(scene.host(0));
     let entrance = Entrance::start(scene.host(0)).unwrap();
-    let provider = published(&beyond.host, &entrance);
+    let provider = published(&beyond.host, &parts().image, &entrance);
     let words = format!("{} phase.bootstrap={}", once_from(&provider), entrance.address());
     check_found(scene.machine(&words).start().unwrap(), &provider, &DHT);
 }

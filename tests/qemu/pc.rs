@@ -5,11 +5,11 @@
 //! Secure Boot.
 
 use phase_tests::qemu::Vm;
-use phase_tests::qemu::lab::Provider;
+use phase_tests::qemu::lab::{Entrance, Provider};
 
 use crate::booting::{ONCE, announced_of, check_booted, check_gave_all};
-use crate::discovering::{LAN, check_found, once_from};
-use crate::scene::{Scene, pc_parts};
+use crate::discovering::{DHT, LAN, check_found, once_from, published};
+use crate::scene::{Beyond, Scene, pc_parts};
 
 /// Has the kernel lock itself down, as it does by itself where it was started by Secure Boot. The keys that signed Debian's
 /// kernels are the firmware's to bring, and a BIOS has none.
@@ -40,6 +40,20 @@ fn a_pc_discovers_by_mdns() {
     let machine = scene.pc(&format!("{} phase.mode=lan", once_from(&provider)));
     check_found(machine.start().unwrap(), &provider, &[LAN]);
     assert_eq!(provider.metric("phase_http_artifacts_total").unwrap(), 0);
+}
+
+#[test]
+fn a_pc_finds_a_provider_behind_a_router_in_the_dht() {
+    let scene = Scene::new(1);
+    let beyond = Beyond::router(scene.host(0));
+    let entrance = Entrance::start(scene.host(0)).unwrap();
+    let provider = published(&beyond.host, &pc_parts().image, &entrance);
+    let words =
+        format!("{} phase.mode=wan phase.bootstrap={}", once_from(&provider), entrance.address());
+    let mut machine = scene.pc(&words).start().unwrap();
+    // Its processor has no generator of random numbers, and nobody gives its kernel a seed.
+    machine.wait_for("discover: waiting for the kernel's random numbers").unwrap();
+    check_found(machine, &provider, &DHT);
 }
 
 #[test]

@@ -20,12 +20,12 @@ use phase_core::wire::trust::{self, Trust};
 
 use self::resolver::{Resolved, Resolver};
 use crate::clock::{self, EPOCH, unix_time};
-use crate::console::Console;
+use crate::console::{Console, Step};
 use crate::driver::Driver;
 use crate::executor;
 use crate::network::Network;
 use crate::signal::Seen;
-use crate::sys::random;
+use crate::sys::{process, random};
 
 /// How long a first acceptable advert waits for one that is trusted further.
 const BETTER_WITHIN: Duration = Duration::from_millis(100);
@@ -104,7 +104,7 @@ impl Discovery {
         };
         let to_the_end = search.carriers == Carriers::All;
         let began = clock::now();
-        let seed = seed(carriers != Carriers::Lan);
+        let seed = seed(carriers != Carriers::Lan, console);
         let best_class = match search.trust.mode() {
             trust::Mode::Pinned => TrustClass::Pinned,
             trust::Mode::ReleaseOnly | trust::Mode::Unpinned => TrustClass::SelfSigned,
@@ -324,9 +324,13 @@ enum Happened {
 }
 
 /// Entropy for a machine; `for_keys`: also for keys, for which it waits until the kernel has enough.
-fn seed(for_keys: bool) -> Seed {
+fn seed(for_keys: bool, console: Console) -> Seed {
     let mut seed = [0; 32];
     if for_keys {
+        if random::try_fill(&mut seed).is_err() {
+            console.step(Step::Discover, format_args!("waiting for the kernel's random numbers"));
+            gather();
+        }
         while random::try_fill(&mut seed).is_err() {
             executor::sleep(SEED_AGAIN);
         }
@@ -334,4 +338,15 @@ fn seed(for_keys: bool) -> Seed {
         random::fill_insecurely(&mut seed);
     }
     Seed(seed)
+}
+
+/// Has the kernel gather randomness. Somebody must wait for it, and this process has links to serve meanwhile.
+fn gather() {
+    let wait = || {
+        random::wait_until_seeded();
+        0
+    };
+    if process::fork(wait).is_err() {
+        random::wait_until_seeded();
+    }
 }

@@ -1,4 +1,4 @@
-//! Processes of the first process: fork, and the terminal of a shell.
+//! Processes: fork, and the terminal of a shell.
 //! Spec: fork(2), setsid(2), `ioctl_tty(2)`.
 
 use std::fs::{self, File};

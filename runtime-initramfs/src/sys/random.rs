@@ -21,6 +21,13 @@ pub fn try_fill(buffer: &mut [u8]) -> io::Result<()> {
     get(buffer, libc::GRND_NONBLOCK)
 }
 
+/// Waits until the kernel is seeded. A kernel that has no source of randomness begins to draw it from the jitter of its
+/// clocks only when somebody waits so (Linux 5.4 and later), and has enough after about a second.
+pub fn wait_until_seeded() {
+    // Whoever is interrupted asks again, or for something else.
+    let _ = get(&mut [0], 0);
+}
+
 /// `buffer`: at most 256 octets, which the kernel gives whole.
 fn get(buffer: &mut [u8], flags: libc::c_uint) -> io::Result<()> {
     for piece in buffer.chunks_mut(256) {
@@ -41,6 +48,7 @@ mod tests {
         let [a, b, c, d] = &mut draws;
         fill_insecurely(a);
         fill_insecurely(b);
+        wait_until_seeded();
         try_fill(c).unwrap();
         try_fill(d).unwrap();
         draws.sort_unstable();

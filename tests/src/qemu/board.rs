@@ -46,7 +46,8 @@ const X86_64: Description = Description {
     debian: "amd64",
     emulator: "qemu-system-x86_64",
     emulator_package: "qemu-system-x86",
-    options: &["-M", "q35"],
+    // A processor without instructions for random numbers, as PCs before 2012 have.
+    options: &["-M", "q35", "-cpu", "qemu64"],
     // Without its boot program, which the BIOS would run for nothing.
     card: "virtio-net-pci,romfile=",
     console: "ttyS0",

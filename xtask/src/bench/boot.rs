@@ -32,7 +32,7 @@ pub(crate) struct Options {
 }
 
 /// Memories that are tried, the largest first; MiB.
-const MEMORIES: [u32; 9] = [128, 96, 80, 72, 64, 60, 56, 52, 48];
+const MEMORIES: [u32; 11] = [192, 160, 128, 96, 80, 72, 64, 60, 56, 52, 48];
 
 /// Try once, and then off.
 const ONCE: &str = "phase.on-failure=poweroff";
