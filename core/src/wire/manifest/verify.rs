@@ -141,8 +141,7 @@ pub(super) fn key(text: &SignatureText<'_>) -> Option<PeerId> {
 }
 
 pub(super) fn signature(text: &SignatureText<'_>) -> Option<Signature> {
-    // Base64 of 64 octets; the decoder wants room for whole groups of three.
-    let mut octets = [0; 66];
+    let mut octets = [0; 64];
     let decoded = decode_base64(text.sig?.as_bytes(), &mut octets).ok()?;
     decoded.try_into().ok().map(Signature)
 }
