@@ -81,7 +81,7 @@ impl<const TX: usize, const A: usize> Mux<TX, A> {
                 continue;
             };
             let id = stream.id;
-            if matches!(stream.stage, Stage::Waiting) {
+            if matches!(stream.stage, Stage::Waiting) && cx.handler.is_server() {
                 self.answer_waiting(id, cx);
             }
             let Some(stream) = self.streams.get_mut(at) else { continue };

@@ -56,6 +56,12 @@ pub trait Handler {
     /// Where the connection counts.
     fn stats(&mut self) -> &mut Stats;
 
+    /// Whether this can be a side that remotes connect to, or that answers their requests. Where no handler is, the
+    /// compiler leaves out what only such a side does: half of the handshake, and the requests.
+    fn is_server(&self) -> bool {
+        true
+    }
+
     /// Whether the remote's Kademlia requests are answered at all: a client refuses the protocol.
     fn serves_kad(&self) -> bool;
 

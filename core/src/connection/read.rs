@@ -201,6 +201,7 @@ impl<const TX: usize, const A: usize> Mux<TX, A> {
         match purpose {
             Purpose::Request { .. } => self.response(id, octets, cx),
             Purpose::Whois => self.identified(id, octets, cx),
+            Purpose::Serve(_) if !cx.handler.is_server() => {}
             Purpose::Serve(_) if is_whole => self.serve(id, octets, cx),
             Purpose::Serve(_) if !self.assemble(id, octets) => {
                 count!(cx.handler.stats(), requests_over_limit);

@@ -129,6 +129,11 @@ pub trait Owner {
     /// There will be no answer.
     fn failed(&mut self, now: Instant, tag: Tag, failure: &Failure);
 
+    /// Whether connections of others may be taken and requests answered, as [`Settings::inbound`] says.
+    fn is_server(&self) -> bool {
+        true
+    }
+
     /// Whether requests are answered under this name.
     fn speaks(&self, _: KadProtocol) -> bool {
         true
@@ -434,8 +439,8 @@ where
         }
         let crowded = of_ip >= INBOUND_PER_IP;
         let full = all >= self.settings.inbound;
-        let Some(at) = (!crowded).then(|| self.take_slot(now, SETTLED, full, owner)).flatten()
-        else {
+        let may = !crowded && owner.is_server();
+        let Some(at) = may.then(|| self.take_slot(now, SETTLED, full, owner)).flatten() else {
             count!(self.stats, connections_over_limit);
             push(&mut self.closing, id);
             return;
