@@ -87,6 +87,11 @@ pub trait Handler {
     /// The request `tag` has failed: no part of its response comes any more.
     fn failed(&mut self, tag: Tag, why: StreamError);
 
+    /// Whether remotes may be asked what they are; where no handler does, the compiler leaves out how.
+    fn identifies(&self) -> bool {
+        true
+    }
+
     /// The remote says what it is.
     fn identified(&mut self, peer: &PeerId, identified: &Identified);
 

@@ -353,10 +353,7 @@ impl<const RX: usize, const TX: usize, const A: usize> Connection<RX, TX, A> {
                 let answer = lines.proposal(&mut plain, Line::Yamux)?;
                 if let Some((line, _)) = answer {
                     // The output is empty but for a few such lines.
-                    let _ = self.mux.outgoing.plain(|w| {
-                        line.encode(w);
-                        Some(())
-                    });
+                    let _ = self.mux.outgoing.plain(&mut |w| line.encode(w));
                 }
                 answer.is_some_and(|(_, agreed)| agreed)
             } else {

@@ -57,7 +57,7 @@ pub fn decode_base64<'b>(text: &[u8], out: &'b mut [u8]) -> Result<&'b [u8], Err
     let digits = padded.unwrap_or(text);
     let out = out.get_mut(..digits.len().saturating_mul(6) / 8).ok_or(WRONG)?;
     let decoded = decode_digits(digits, 6, value, out);
-    decoded.filter(|()| text.len() % 4 == 0).map(|()| &*out).ok_or(WRONG)
+    decoded.filter(|()| text.len().is_multiple_of(4)).map(|()| &*out).ok_or(WRONG)
 }
 
 /// Writes `octets` as lower-case hex.

@@ -148,6 +148,11 @@ pub trait Owner {
         out: &mut Writer<'_>,
     ) -> Answer;
 
+    /// Whether peers are asked to tell about themselves (libp2p `specs/identify`).
+    fn identifies(&self) -> bool {
+        false
+    }
+
     /// A peer told about itself.
     fn identified(&mut self, now: Instant, remote: &Remote, identified: &Identified);
 
@@ -163,8 +168,6 @@ pub trait Owner {
 pub struct Settings {
     /// Connections of others that are taken; 0: none, and no request is answered.
     pub inbound: usize,
-    /// Ask peers to tell about themselves (libp2p `specs/identify`).
-    pub identifies: bool,
     /// How long a connection is kept that carries nothing.
     pub idle: Duration,
     /// The Kademlia that peers are taken to speak before any has shown what it speaks; [`Dial::prefer`] tells what
@@ -554,7 +557,7 @@ where
         if link.phase == Phase::Handshake && link.peer.is_some() && is_ready {
             link.phase = Phase::Open;
             self.dials.established(link.id, |cut| push(&mut self.closing, cut));
-            if self.settings.identifies {
+            if owner.identifies() {
                 // It has room: no stream was opened by either side but for the requests that wait.
                 let _ = slot.connection.open_identify(now);
             }

@@ -83,6 +83,10 @@ impl<O: Owner> Handler for Relay<'_, O> {
         }
     }
 
+    fn identifies(&self) -> bool {
+        self.owner.identifies()
+    }
+
     fn identified(&mut self, _: &PeerId, identified: &Identified) {
         if let Some(remote) = self.remote() {
             self.owner.identified(self.now, &remote, identified);
