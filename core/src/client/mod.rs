@@ -215,20 +215,22 @@ impl<F: Wide> Client<F> {
 
     /// Every candidate: accepted ones by rank, the best first, then refused ones in the order they came.
     pub fn candidates(&self) -> impl Iterator<Item = &Candidate> {
-        let mut ranked: Vec<(Place, &Candidate), CANDIDATES> = Vec::new();
+        let mut places: Vec<Place, CANDIDATES> = Vec::new();
+        let mut ranked: Vec<&Candidate, CANDIDATES> = Vec::new();
         for candidate in self.jury.candidates.iter() {
+            let place = self.place(candidate);
+            let at = places.iter().take_while(|better| **better < place).count();
             // There is room for all.
-            let _ = ranked.push((self.place(candidate), candidate));
+            let _ = places.insert(at, place);
+            let _ = ranked.insert(at, candidate);
         }
-        ranked.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
-        ranked.into_iter().map(|(_, candidate)| candidate)
+        ranked.into_iter()
     }
 
     /// The accepted candidate to try first.
     #[must_use]
     pub fn best(&self) -> Option<&Candidate> {
-        let accepted = self.jury.candidates.iter().filter(|candidate| candidate.is_accepted());
-        accepted.min_by_key(|candidate| self.place(candidate))
+        self.candidates().next().filter(|best| best.is_accepted())
     }
 
     /// Whether the best candidate can be taken without waiting for more: it came from the LAN or from its provider itself,

@@ -29,11 +29,7 @@ pub(super) enum Served {
 impl<const TX: usize> Outgoing<TX> {
     /// Appends a frame without data; whether there was room.
     pub(super) fn frame(&mut self, header: Header) -> bool {
-        self.plain(|w| {
-            header.encode(w);
-            Some(())
-        })
-        .is_some()
+        self.plain(&mut |w| header.encode(w)).is_some()
     }
 
     /// Appends a data frame that `write` fills; the octets of data, none when there is no room.
@@ -41,17 +37,18 @@ impl<const TX: usize> Outgoing<TX> {
         &mut self,
         stream: u32,
         flags: Flags,
-        write: impl FnOnce(&mut Writer<'_>),
+        write: &mut dyn FnMut(&mut Writer<'_>),
     ) -> Option<usize> {
-        self.plain(|w| {
-            let begin = w.len();
+        let mut len = 0;
+        self.plain(&mut |w| {
             w.put(&[0; HEADER_LEN]);
             write(w);
-            let len = w.len().saturating_sub(begin).saturating_sub(HEADER_LEN);
-            let header = Header::data(stream, flags, u32::try_from(len).ok()?);
-            w.patch(begin, header.to_octets());
-            Some(len)
-        })
+            len = w.len().saturating_sub(HEADER_LEN);
+            // What is longer does not fit.
+            let header = Header::data(stream, flags, u32::try_from(len).unwrap_or(u32::MAX));
+            w.patch(0, header.to_octets());
+        })?;
+        Some(len)
     }
 
     /// Whether there is room for whatever a handler writes: half the buffer, besides what a negotiation takes.
@@ -81,7 +78,7 @@ impl<const TX: usize, const A: usize> Mux<TX, A> {
                 continue;
             };
             let id = stream.id;
-            if matches!(stream.stage, Stage::Waiting) {
+            if matches!(stream.stage, Stage::Waiting) && cx.handler.is_server() {
                 self.answer_waiting(id, cx);
             }
             let Some(stream) = self.streams.get_mut(at) else { continue };
@@ -107,7 +104,7 @@ impl<const TX: usize, const A: usize> Mux<TX, A> {
             let request = cx.handler.request(tag);
             // Without room it is tried again with the next octets.
             request.is_none_or(|it| {
-                let _ = self.open_at(at, purpose, deadline, |w| it.encode(w));
+                let _ = self.open_at(at, purpose, deadline, &mut |w| it.encode(w));
                 false
             })
         } else {
@@ -202,7 +199,7 @@ fn pay<const TX: usize>(
         if !outgoing.has_room_for_answer() || !stream.may_send(TX) {
             return;
         }
-        let len = outgoing.data(id, stream.flags(), |w| {
+        let len = outgoing.data(id, stream.flags(), &mut |w| {
             stream.lines(w);
             prefixed(w, |w| cx.handler.identify(w));
         });
@@ -218,7 +215,7 @@ fn pay<const TX: usize>(
         return pay(stream, outgoing, cx);
     }
     if stream.owes_lines() {
-        let Some(len) = outgoing.data(id, stream.flags(), |w| stream.lines(w)) else { return };
+        let Some(len) = outgoing.data(id, stream.flags(), &mut |w| stream.lines(w)) else { return };
         stream.sent(len);
     }
     if stream.debts.has(Debts::ACK) && outgoing.frame(Header::window_update(id, Flags::ACK, 0)) {
@@ -261,7 +258,7 @@ pub(super) fn answer<const TX: usize>(
     }
     stream.stage = Stage::prefix();
     let mut answer = Answer::Reset;
-    let len = outgoing.data(stream.id, stream.flags(), |w| {
+    let len = outgoing.data(stream.id, stream.flags(), &mut |w| {
         stream.lines(w);
         let begin = w.mark();
         answer = handler.answer(peer, request, w);
@@ -289,7 +286,7 @@ pub(super) fn echo<const TX: usize>(
     if !stream.may_send(TX.saturating_add(octets.len())) {
         return false;
     }
-    let len = outgoing.data(stream.id, stream.flags(), |w| {
+    let len = outgoing.data(stream.id, stream.flags(), &mut |w| {
         stream.lines(w);
         w.put(octets);
     });

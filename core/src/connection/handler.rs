@@ -56,6 +56,12 @@ pub trait Handler {
     /// Where the connection counts.
     fn stats(&mut self) -> &mut Stats;
 
+    /// Whether this can be a side that remotes connect to, or that answers their requests. Where no handler is, the
+    /// compiler leaves out what only such a side does: half of the handshake, and the requests.
+    fn is_server(&self) -> bool {
+        true
+    }
+
     /// Whether the remote's Kademlia requests are answered at all: a client refuses the protocol.
     fn serves_kad(&self) -> bool;
 
@@ -80,6 +86,11 @@ pub trait Handler {
 
     /// The request `tag` has failed: no part of its response comes any more.
     fn failed(&mut self, tag: Tag, why: StreamError);
+
+    /// Whether remotes may be asked what they are; where no handler does, the compiler leaves out how.
+    fn identifies(&self) -> bool {
+        true
+    }
 
     /// The remote says what it is.
     fn identified(&mut self, peer: &PeerId, identified: &Identified);

@@ -170,9 +170,9 @@ impl<const RX: usize, const TX: usize, const A: usize> Connection<RX, TX, A> {
     ) -> Result<(), Error> {
         while !octets.is_empty() {
             match &mut self.phase {
-                Phase::Vacant | Phase::Closed => return Ok(()),
+                Phase::Asked { .. } if handler.is_server() => self.noise_proposal(&mut octets)?,
+                Phase::Vacant | Phase::Asked { .. } | Phase::Closed => return Ok(()),
                 Phase::Proposed { .. } => self.noise_reply(&mut octets)?,
-                Phase::Asked { .. } => self.noise_proposal(&mut octets)?,
                 Phase::Initiated(_)
                 | Phase::Listening { .. }
                 | Phase::Responded(_)
@@ -273,7 +273,7 @@ impl<const RX: usize, const TX: usize, const A: usize> Connection<RX, TX, A> {
                 }
                 self.initiated(now, established, handler);
             }
-            Phase::Listening { ephemeral } => {
+            Phase::Listening { ephemeral } if handler.is_server() => {
                 let mut responder = Err(noise::Error::Room);
                 let fits =
                     out.ready(|w| responder = Responder::new(identity, *ephemeral, message, w));
@@ -283,13 +283,15 @@ impl<const RX: usize, const TX: usize, const A: usize> Connection<RX, TX, A> {
                 }
                 self.phase = Phase::Responded(responder);
             }
-            Phase::Responded(responder) => {
+            Phase::Responded(responder) if handler.is_server() => {
                 let established = responder.finish(message)?;
                 self.responded(now, established, handler);
             }
             phase @ (Phase::Vacant
             | Phase::Proposed { .. }
             | Phase::Asked { .. }
+            | Phase::Listening { .. }
+            | Phase::Responded(_)
             | Phase::Muxing(_)
             | Phase::MuxAsked(_)
             | Phase::Open
@@ -345,14 +347,13 @@ impl<const RX: usize, const TX: usize, const A: usize> Connection<RX, TX, A> {
         while !plain.is_empty() {
             let agreed = if let Phase::Muxing(lines) = &mut self.phase {
                 lines.reply(&mut plain, Line::Yamux, Error::NoYamux)?
-            } else if let Phase::MuxAsked(lines) = &mut self.phase {
+            } else if let Phase::MuxAsked(lines) = &mut self.phase
+                && handler.is_server()
+            {
                 let answer = lines.proposal(&mut plain, Line::Yamux)?;
                 if let Some((line, _)) = answer {
                     // The output is empty but for a few such lines.
-                    let _ = self.mux.outgoing.plain(|w| {
-                        line.encode(w);
-                        Some(())
-                    });
+                    let _ = self.mux.outgoing.plain(&mut |w| line.encode(w));
                 }
                 answer.is_some_and(|(_, agreed)| agreed)
             } else {

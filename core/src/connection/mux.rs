@@ -138,7 +138,7 @@ impl<const TX: usize, const A: usize> Mux<TX, A> {
         }
         let protocol = self.spoken.unwrap_or(KadProtocol::Ipfs);
         let purpose = Purpose::Request { tag, protocol, answered };
-        let opened = self.open_stream(purpose, deadline, |w| request.encode(w));
+        let opened = self.open_stream(purpose, deadline, &mut |w| request.encode(w));
         if opened.is_err() && self.probe != probe {
             self.outgoing.rewind(mark);
             self.next_id = id;
@@ -152,7 +152,7 @@ impl<const TX: usize, const A: usize> Mux<TX, A> {
     /// Asks whether the remote speaks `/phase/kad/1.0.0`, unless that is known or asked.
     pub(super) fn open_probe(&mut self, deadline: Deadline) -> Result<(), NoRoom> {
         if self.probe == Probe::NotSent && self.spoken != Some(KadProtocol::Phase) {
-            self.open_stream(Purpose::Probe, deadline, |_| {})?;
+            self.open_stream(Purpose::Probe, deadline, &mut |_| {})?;
             self.probe = Probe::Sent;
         }
         Ok(())
@@ -160,7 +160,7 @@ impl<const TX: usize, const A: usize> Mux<TX, A> {
 
     /// Opens a stream to ask what the remote is.
     pub(super) fn open_identify(&mut self, now: Instant, deadline: Deadline) -> Result<(), NoRoom> {
-        self.open_stream(Purpose::Whois, deadline, |_| {})?;
+        self.open_stream(Purpose::Whois, deadline, &mut |_| {})?;
         self.active_at = now;
         Ok(())
     }
@@ -170,7 +170,7 @@ impl<const TX: usize, const A: usize> Mux<TX, A> {
         &mut self,
         purpose: Purpose,
         deadline: Deadline,
-        request: impl FnOnce(&mut Writer<'_>),
+        request: &mut dyn FnMut(&mut Writer<'_>),
     ) -> Result<(), NoRoom> {
         let id = self.next_id;
         if self.count(|it| it & 1 == id & 1) >= STREAMS_PER_SIDE {
@@ -186,13 +186,13 @@ impl<const TX: usize, const A: usize> Mux<TX, A> {
         at: usize,
         purpose: Purpose,
         deadline: Deadline,
-        request: impl FnOnce(&mut Writer<'_>),
+        request: &mut dyn FnMut(&mut Writer<'_>),
     ) -> Result<(), NoRoom> {
         let id = self.next_id;
         let next_id = id.checked_add(2).ok_or(NoRoom)?;
         let place = self.streams.get_mut(at).ok_or(NoRoom)?;
         let mut stream = Stream::opened(id, purpose, deadline);
-        let len = self.outgoing.data(id, Flags::SYN, |w| {
+        let len = self.outgoing.data(id, Flags::SYN, &mut |w| {
             Line::Multistream.encode(w);
             stream.proposed().encode(w);
             request(w);

@@ -100,20 +100,17 @@ impl<const TX: usize> Outgoing<TX> {
         self.end > self.head.saturating_add(FRAME_HEAD_LEN)
     }
 
-    /// Appends to the next message what `write` writes, all or nothing: nothing when it does not fit or
-    /// `write` returns none.
-    pub(super) fn plain<T>(
-        &mut self,
-        write: impl FnOnce(&mut Writer<'_>) -> Option<T>,
-    ) -> Option<T> {
+    /// Appends to the next message what `write` writes, all or nothing: nothing when it does not fit. How much it was.
+    pub(super) fn plain(&mut self, write: &mut dyn FnMut(&mut Writer<'_>)) -> Option<usize> {
         let limit = self.end.saturating_add(self.room());
         let mut w = Writer::new(self.octets.get_mut(self.end..limit).unwrap_or_default());
-        let result = write(&mut w)?;
+        write(&mut w);
+        let len = w.len();
         if w.overflowed() {
             return None;
         }
-        self.end = self.end.saturating_add(w.len());
-        Some(result)
+        self.end = self.end.saturating_add(len);
+        Some(len)
     }
 
     /// The place where the next message ends so far.

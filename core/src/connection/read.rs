@@ -200,7 +200,8 @@ impl<const TX: usize, const A: usize> Mux<TX, A> {
         let purpose = stream.purpose;
         match purpose {
             Purpose::Request { .. } => self.response(id, octets, cx),
-            Purpose::Whois => self.identified(id, octets, cx),
+            Purpose::Whois if cx.handler.identifies() => self.identified(id, octets, cx),
+            Purpose::Serve(_) if !cx.handler.is_server() => {}
             Purpose::Serve(_) if is_whole => self.serve(id, octets, cx),
             Purpose::Serve(_) if !self.assemble(id, octets) => {
                 count!(cx.handler.stats(), requests_over_limit);
@@ -211,7 +212,8 @@ impl<const TX: usize, const A: usize> Mux<TX, A> {
             | Purpose::Ping
             | Purpose::Identify
             | Purpose::Serve(_)
-            | Purpose::Probe => {}
+            | Purpose::Probe
+            | Purpose::Whois => {}
         }
     }
 

@@ -73,8 +73,7 @@ const fn connect_step(connect: Option<Duration>) -> u8 {
 
 impl Ord for Rank {
     fn cmp(&self, other: &Self) -> Ordering {
-        let text = |rank: &Self| rank.version.clone();
-        let versions = match (text(self), text(other)) {
+        let versions = match (&self.version, &other.version) {
             (Some(a), Some(b)) => compare_versions(b.as_str(), a.as_str()),
             (Some(_), None) | (None, Some(_)) | (None, None) => Ordering::Equal,
         };

@@ -1,10 +1,14 @@
-//! What JSON text must look like before it is given to `serde-json-core`.
+//! JSON text, read from front to back.
 //! Spec: RFC 8259, narrowed.
 //!
-//! `serde-json-core` takes some text that is not JSON (control characters in strings, any octets for a
-//! member it ignores, `[,1]`), gives escaped strings back unescaped, and recurses into members it ignores.
-//! So the text is walked here first, without recursion: after [`check`] two readers see the same members.
-//! Duplicate members are refused by the deserialiser, for the members it knows.
+//! A [`Reader`] gives the members of objects one by one. It takes no more than JSON and recurses nowhere, so that what
+//! follows its rules means the same to every reader. Of members that the caller does not know only the form is looked at;
+//! those it knows may come once.
+//!
+//! Not here: escape sequences are looked at and left as they are; numbers are whole and have no sign. Writing is
+//! `serde-json-core`'s.
+
+use super::text::decode_decimal;
 
 /// How much of JSON is allowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,120 +21,148 @@ pub(crate) struct Rules {
     pub(crate) depth: usize,
 }
 
-/// The text is not JSON, or uses something the rules exclude.
+/// The text is not JSON, or uses something the rules exclude, or has a value of another kind than was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct NotJson;
 
-/// Levels the walk can remember: an advert of 1,024 octets has no more.
+/// Levels a reader can remember: an advert of 1,024 octets has no more.
 const DEPTH_MAX: usize = 512;
 
-/// Checks that `text` is one JSON object and nothing else.
-pub(crate) fn check(text: &[u8], rules: Rules) -> Result<(), NotJson> {
-    Walk::new(text, rules)?.run(|_| Ok(()))
-}
-
-/// Like [`check`], and copies the object to `out` with every inner array or object emptied: what is
-/// left can be deserialised without recursion. Only for formats whose known members are all scalars.
-pub(crate) fn flatten<const N: usize>(
-    text: &[u8],
-    rules: Rules,
-    out: &mut heapless::Vec<u8, N>,
-) -> Result<(), NotJson> {
-    Walk::new(text, rules)?.run(|part| out.extend_from_slice(part).map_err(|_| NotJson))
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Expect {
-    Value,
-    ValueOrEnd,
-    Name,
-    NameOrEnd,
-    CommaOrEnd,
-}
-
-struct Walk<'a> {
-    text: &'a [u8],
+/// Reads one JSON object. The names and values in it are asked for in the order in which they stand.
+#[derive(Debug)]
+pub(crate) struct Reader<'a> {
+    text: &'a str,
     at: usize,
     rules: Rules,
     depth: usize,
     /// One bit for each level: whether it is an object.
     objects: [u64; DEPTH_MAX / 64],
-    /// Where the part of the outermost level begins that has not been handed out.
-    kept_from: usize,
+    /// The object or array at hand was just opened: no comma comes before what it has.
+    fresh: bool,
 }
 
-impl<'a> Walk<'a> {
-    fn new(text: &'a [u8], rules: Rules) -> Result<Self, NotJson> {
-        core::str::from_utf8(text).map_err(|_| NotJson)?;
-        Ok(Self { text, at: 0, rules, depth: 0, objects: [0; DEPTH_MAX / 64], kept_from: 0 })
+impl<'a> Reader<'a> {
+    /// A reader inside the object that is the whole of `text`.
+    pub(crate) fn new(text: &'a [u8], rules: Rules) -> Result<Self, NotJson> {
+        let text = core::str::from_utf8(text).map_err(|_| NotJson)?;
+        let objects = [0; DEPTH_MAX / 64];
+        let mut reader = Self { text, at: 0, rules, depth: 0, objects, fresh: false };
+        reader.object()?;
+        Ok(reader)
     }
 
-    /// Walks the whole text and hands the octets of the outermost level to `keep`, in order.
-    fn run(mut self, mut keep: impl FnMut(&[u8]) -> Result<(), NotJson>) -> Result<(), NotJson> {
-        self.skip_blanks();
-        if self.peek() != Some(b'{') {
-            return Err(NotJson);
-        }
-        self.open()?;
-        let mut expect = Expect::NameOrEnd;
-        while self.depth > 0 {
-            self.skip_blanks();
-            let depth = self.depth;
-            expect = self.step(expect)?;
-            match (depth, self.depth) {
-                (1, 2) => keep(self.text.get(self.kept_from..self.at).ok_or(NotJson)?)?,
-                (2, 1) => self.kept_from = self.at.saturating_sub(1),
-                _ => {}
-            }
-        }
-        keep(self.text.get(self.kept_from..self.at).ok_or(NotJson)?)?;
+    /// Makes sure that nothing follows the object; for when all its members were read.
+    pub(crate) fn end(mut self) -> Result<(), NotJson> {
         self.skip_blanks();
         if self.at == self.text.len() { Ok(()) } else { Err(NotJson) }
     }
 
-    fn step(&mut self, expect: Expect) -> Result<Expect, NotJson> {
-        let next = self.peek().ok_or(NotJson)?;
-        match (expect, next) {
-            (Expect::Name | Expect::NameOrEnd, b'"') => {
-                self.string(false)?;
+    /// The name of the next member of the object at hand, whose value comes next; `None`: the object is over.
+    pub(crate) fn name(&mut self) -> Result<Option<&'a str>, NotJson> {
+        if !self.goes_on(b'}')? {
+            return Ok(None);
+        }
+        let name = self.quoted(false)?;
+        self.skip_blanks();
+        self.take(b':')?;
+        Ok(Some(name))
+    }
+
+    /// The next member of the object at hand that is called like one of `names`, by its number there; its value comes
+    /// next. Others are passed over, and those that are `null`, as if they were absent. `seen` has a bit for each of up
+    /// to 16 names; none may come twice.
+    pub(crate) fn member(
+        &mut self,
+        names: &[&str],
+        seen: &mut u16,
+    ) -> Result<Option<usize>, NotJson> {
+        while let Some(name) = self.name()? {
+            if let Some(at) = names.iter().position(|known| *known == name) {
+                let bit = 1_u16 << (at % 16);
+                if *seen & bit != 0 {
+                    return Err(NotJson);
+                }
+                *seen |= bit;
                 self.skip_blanks();
-                self.take(b':')?;
-                Ok(Expect::Value)
+                if self.peek() != Some(b'n') {
+                    return Ok(Some(at));
+                }
             }
-            (Expect::NameOrEnd, b'}') | (Expect::ValueOrEnd, b']') => self.close(),
-            (Expect::CommaOrEnd, b'}') if self.in_object() => self.close(),
-            (Expect::CommaOrEnd, b']') if !self.in_object() => self.close(),
-            (Expect::CommaOrEnd, b',') => {
-                self.take(b',')?;
-                Ok(if self.in_object() { Expect::Name } else { Expect::Value })
+            self.skip()?;
+        }
+        Ok(None)
+    }
+
+    /// Whether the array at hand has one more item, which comes next; if not, it is over.
+    pub(crate) fn item(&mut self) -> Result<bool, NotJson> {
+        self.goes_on(b']')
+    }
+
+    /// The value that comes next is an object: opens it.
+    pub(crate) fn object(&mut self) -> Result<(), NotJson> {
+        self.open(b'{')
+    }
+
+    /// The value that comes next is an array: opens it.
+    pub(crate) fn array(&mut self) -> Result<(), NotJson> {
+        self.open(b'[')
+    }
+
+    /// The value that comes next is a string: what is between its quotes, as it stands.
+    pub(crate) fn string(&mut self) -> Result<&'a str, NotJson> {
+        self.skip_blanks();
+        self.quoted(self.rules.escapes)
+    }
+
+    /// The value that comes next is a whole number from 0 to 2^64 - 1.
+    pub(crate) fn number(&mut self) -> Result<u64, NotJson> {
+        self.skip_blanks();
+        let from = self.at;
+        self.any_number()?;
+        let digits = self.text.as_bytes().get(from..self.at).ok_or(NotJson)?;
+        decode_decimal(digits).map_err(|_| NotJson)
+    }
+
+    /// Passes over the value that comes next, whatever it is.
+    pub(crate) fn skip(&mut self) -> Result<(), NotJson> {
+        let depth = self.depth;
+        let mut is_value = true;
+        loop {
+            if is_value {
+                self.value()?;
             }
-            (Expect::Value | Expect::ValueOrEnd, _) => self.value(next),
-            (Expect::Name | Expect::NameOrEnd | Expect::CommaOrEnd, _) => Err(NotJson),
+            if self.depth == depth {
+                return Ok(());
+            }
+            is_value = if self.in_object() { self.name()?.is_some() } else { self.item()? };
         }
     }
 
-    fn value(&mut self, first: u8) -> Result<Expect, NotJson> {
-        match first {
-            b'{' => self.open().map(|()| Expect::NameOrEnd),
-            b'[' => self.open().map(|()| Expect::ValueOrEnd),
-            b'"' => self.string(self.rules.escapes).map(|()| Expect::CommaOrEnd),
+    /// A scalar, or the opening of an object or array.
+    fn value(&mut self) -> Result<(), NotJson> {
+        self.skip_blanks();
+        match self.peek().ok_or(NotJson)? {
+            b'{' => self.object(),
+            b'[' => self.array(),
+            b'"' => self.quoted(self.rules.escapes).map(|_| ()),
             b't' => self.word(b"true"),
             b'f' => self.word(b"false"),
             b'n' => self.word(b"null"),
-            _ => self.number().map(|()| Expect::CommaOrEnd),
+            _ => self.any_number(),
         }
     }
 
-    fn word(&mut self, word: &[u8]) -> Result<Expect, NotJson> {
-        word.iter().try_for_each(|&octet| self.take(octet)).map(|()| Expect::CommaOrEnd)
+    fn word(&mut self, word: &[u8]) -> Result<(), NotJson> {
+        word.iter().try_for_each(|&octet| self.take(octet))
     }
 
-    /// `at` is at the quote.
-    fn string(&mut self, escapes: bool) -> Result<(), NotJson> {
+    /// `at` is at the quote. What is between it and the next.
+    fn quoted(&mut self, escapes: bool) -> Result<&'a str, NotJson> {
         self.take(b'"')?;
+        let from = self.at;
         loop {
             match self.next()? {
-                b'"' => return Ok(()),
+                b'"' => break,
                 b'\\' if escapes => match self.next()? {
                     b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't' => {}
                     b'u' => {
@@ -144,9 +176,10 @@ impl<'a> Walk<'a> {
                 _ => {}
             }
         }
+        self.text.get(from..self.at.saturating_sub(1)).ok_or(NotJson)
     }
 
-    fn number(&mut self) -> Result<(), NotJson> {
+    fn any_number(&mut self) -> Result<(), NotJson> {
         if self.peek() == Some(b'-') {
             self.take(b'-')?;
         }
@@ -177,22 +210,34 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    fn open(&mut self) -> Result<(), NotJson> {
-        let is_object = self.next()? == b'{';
+    fn open(&mut self, with: u8) -> Result<(), NotJson> {
+        self.skip_blanks();
+        self.take(with)?;
         if self.depth >= self.rules.depth.min(DEPTH_MAX) {
             return Err(NotJson);
         }
         let mask = 1_u64 << (self.depth % 64);
         let word = self.objects.get_mut(self.depth / 64).ok_or(NotJson)?;
-        *word = if is_object { *word | mask } else { *word & !mask };
+        *word = if with == b'{' { *word | mask } else { *word & !mask };
         self.depth = self.depth.saturating_add(1);
+        self.fresh = true;
         Ok(())
     }
 
-    fn close(&mut self) -> Result<Expect, NotJson> {
-        self.next()?;
-        self.depth = self.depth.saturating_sub(1);
-        Ok(Expect::CommaOrEnd)
+    /// Whether the object or array at hand has more in it; if not, it ends with `close`.
+    fn goes_on(&mut self, close: u8) -> Result<bool, NotJson> {
+        self.skip_blanks();
+        let fresh = core::mem::replace(&mut self.fresh, false);
+        if self.peek() == Some(close) {
+            self.next()?;
+            self.depth = self.depth.saturating_sub(1);
+            return Ok(false);
+        }
+        if !fresh {
+            self.take(b',')?;
+            self.skip_blanks();
+        }
+        Ok(true)
     }
 
     fn in_object(&self) -> bool {
@@ -212,7 +257,7 @@ impl<'a> Walk<'a> {
     }
 
     fn peek(&self) -> Option<u8> {
-        self.text.get(self.at).copied()
+        self.text.as_bytes().get(self.at).copied()
     }
 
     fn next(&mut self) -> Result<u8, NotJson> {
@@ -229,10 +274,18 @@ impl<'a> Walk<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::string::String;
 
     const STRICT: Rules = Rules { line_ends: false, escapes: false, depth: DEPTH_MAX };
     const LOOSE: Rules = Rules { line_ends: true, escapes: true, depth: 4 };
+
+    /// Whether `text` is one JSON object and nothing else.
+    fn check(text: &[u8], rules: Rules) -> Result<(), NotJson> {
+        let mut reader = Reader::new(text, rules)?;
+        while reader.name()?.is_some() {
+            reader.skip()?;
+        }
+        reader.end()
+    }
 
     #[test]
     fn json_is_told_from_what_is_not() {
@@ -317,11 +370,53 @@ mod tests {
     }
 
     #[test]
-    fn flattening_empties_what_is_inside() {
-        let mut out = heapless::Vec::<u8, 128>::new();
-        let text = br#"{"a":[1,{"b":2}],"c":"x[","d":{"e":[]},"f":{}}"#;
-        flatten(text, STRICT, &mut out).unwrap();
-        assert_eq!(String::from_utf8_lossy(&out), r#"{"a":[],"c":"x[","d":{},"f":{}}"#);
-        assert_eq!(flatten(text, STRICT, &mut heapless::Vec::<u8, 8>::new()), Err(NotJson));
+    fn members_are_read_by_their_names_and_others_are_passed_over() {
+        let text = br#"{"x":[{"a":1},[]],"b":"t\"","n":null,"a":7,"y":{"b":0},"l":["p","q"],"o":{"b":"u"}}"#;
+        let names = ["a", "b", "l", "n", "o"];
+        let mut reader = Reader::new(text, LOOSE).unwrap();
+        let mut seen = 0;
+        assert_eq!(reader.member(&names, &mut seen), Ok(Some(1)));
+        assert_eq!(reader.string(), Ok("t\\\""), "escapes stay as they are");
+        assert_eq!(reader.member(&names, &mut seen), Ok(Some(0)), "null is as absent");
+        assert_eq!(reader.number(), Ok(7));
+        assert_eq!(reader.member(&names, &mut seen), Ok(Some(2)));
+        reader.array().unwrap();
+        assert_eq!((reader.item(), reader.string()), (Ok(true), Ok("p")));
+        assert_eq!((reader.item(), reader.string()), (Ok(true), Ok("q")));
+        assert_eq!(reader.item(), Ok(false));
+        assert_eq!(reader.member(&names, &mut seen), Ok(Some(4)));
+        reader.object().unwrap();
+        assert_eq!((reader.name(), reader.string()), (Ok(Some("b")), Ok("u")));
+        assert_eq!((reader.name(), reader.member(&names, &mut seen)), (Ok(None), Ok(None)));
+        assert_eq!(seen, 0b1_1111);
+        assert_eq!(reader.end(), Ok(()));
+    }
+
+    #[test]
+    fn known_members_come_once_and_are_of_their_kind() {
+        let twice = |text: &[u8]| {
+            let (mut reader, mut seen) = (Reader::new(text, STRICT).unwrap(), 0);
+            while reader.member(&["a"], &mut seen)?.is_some() {
+                reader.skip()?;
+            }
+            reader.end()
+        };
+        assert_eq!(twice(br#"{"a":1,"b":2,"b":3}"#), Ok(()));
+        assert_eq!(twice(br#"{"a":1,"a":1}"#), Err(NotJson));
+        assert_eq!(twice(br#"{"a":null,"a":1}"#), Err(NotJson));
+        assert_eq!(twice(br#"{"a":nul}"#), Err(NotJson));
+        let value = |text: &'static [u8]| {
+            let mut reader = Reader::new(text, STRICT).unwrap();
+            reader.name().unwrap();
+            reader
+        };
+        for bad in ["-1", "1.0", "1e3", "18446744073709551616", "\"1\"", "true", "{}"] {
+            let text = std::format!("{{\"a\":{bad}}}").into_bytes();
+            assert_eq!(value(text.leak()).number(), Err(NotJson), "{bad}");
+        }
+        assert_eq!(value(br#"{"a":18446744073709551615}"#).number(), Ok(u64::MAX));
+        assert_eq!(value(br#"{"a":1}"#).string(), Err(NotJson));
+        assert_eq!(value(br#"{"a":[]}"#).object(), Err(NotJson));
+        assert_eq!(value(br#"{"a":{}}"#).array(), Err(NotJson));
     }
 }

@@ -26,12 +26,9 @@ pub fn encode_base64url<'b>(octets: &[u8], out: &'b mut [u8]) -> Result<&'b str,
 /// `Malformed` when the text has another length, another character or stray trailing bits.
 pub fn decode_base64url<const N: usize>(text: &[u8]) -> Result<[u8; N], Error> {
     let value = |character| match character {
-        b'A'..=b'Z' => Some(character.wrapping_sub(b'A')),
-        b'a'..=b'z' => Some(character.wrapping_sub(b'a').wrapping_add(26)),
-        b'0'..=b'9' => Some(character.wrapping_sub(b'0').wrapping_add(52)),
         b'-' => Some(62),
         b'_' => Some(63),
-        _ => None,
+        _ => alphanumeric(character),
     };
     let mut out = [0; N];
     decode_digits(text, 6, value, &mut out).map(|()| out).ok_or(Error::Malformed("base64url"))
@@ -50,7 +47,17 @@ pub fn encode_base64<'b>(octets: &[u8], out: &'b mut [u8]) -> Result<&'b str, Ov
 /// # Errors
 /// `Malformed` when the text is not the one base64 text of any octets, or `out` is too small for them.
 pub fn decode_base64<'b>(text: &[u8], out: &'b mut [u8]) -> Result<&'b [u8], Error> {
-    Base64::decode(text, out).map_err(|_| Error::Malformed("base64"))
+    const WRONG: Error = Error::Malformed("base64");
+    let value = |character| match character {
+        b'+' => Some(62),
+        b'/' => Some(63),
+        _ => alphanumeric(character),
+    };
+    let padded = text.strip_suffix(b"==").or_else(|| text.strip_suffix(b"="));
+    let digits = padded.unwrap_or(text);
+    let out = out.get_mut(..digits.len().saturating_mul(6) / 8).ok_or(WRONG)?;
+    let decoded = decode_digits(digits, 6, value, out);
+    decoded.filter(|()| text.len().is_multiple_of(4)).map(|()| &*out).ok_or(WRONG)
 }
 
 /// Writes `octets` as lower-case hex.
@@ -66,11 +73,13 @@ pub fn encode_hex<'b>(octets: &[u8], out: &'b mut [u8]) -> Result<&'b str, Overf
 /// # Errors
 /// `Malformed` when the text has another length or another character; upper case is refused too.
 pub fn decode_hex<const N: usize>(text: &[u8]) -> Result<[u8; N], Error> {
+    let value = |character| match character {
+        b'0'..=b'9' => Some(character.wrapping_sub(b'0')),
+        b'a'..=b'f' => Some(character.wrapping_sub(b'a').wrapping_add(10)),
+        _ => None,
+    };
     let mut out = [0; N];
-    match base16ct::lower::decode(text, &mut out) {
-        Ok(decoded) if decoded.len() == N => Ok(out),
-        Ok(_) | Err(_) => Err(Error::Malformed("hex")),
-    }
+    decode_digits(text, 4, value, &mut out).map(|()| out).ok_or(Error::Malformed("hex"))
 }
 
 /// Reads exactly `N` octets from lower-case base32 without padding.
@@ -85,6 +94,16 @@ pub fn decode_base32<const N: usize>(text: &[u8]) -> Result<[u8; N], Error> {
     };
     let mut out = [0; N];
     decode_digits(text, 5, value, &mut out).map(|()| out).ok_or(Error::Malformed("base32"))
+}
+
+/// The values that base64 and base64url agree on.
+const fn alphanumeric(character: u8) -> Option<u8> {
+    match character {
+        b'A'..=b'Z' => Some(character.wrapping_sub(b'A')),
+        b'a'..=b'z' => Some(character.wrapping_sub(b'a').wrapping_add(26)),
+        b'0'..=b'9' => Some(character.wrapping_sub(b'0').wrapping_add(52)),
+        _ => None,
+    }
 }
 
 /// Reads as many octets as `out` has from characters of `width` bits each, of which `value` knows the values.

@@ -157,7 +157,6 @@ impl Node {
                 let mut driver = Driver::open(options).unwrap();
                 let settings = Settings {
                     inbound: 4,
-                    identifies: false,
                     idle: Duration::from_secs(60),
                     prefer: None,
                 };

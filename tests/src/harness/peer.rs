@@ -179,7 +179,6 @@ impl DhtPeer {
     pub fn with_slots(number: u64, count: usize) -> Self {
         let settings = Settings {
             inbound: count,
-            identifies: false,
             idle: std::time::Duration::from_secs(120),
             prefer: None,
         };

@@ -81,6 +81,10 @@ impl<J: Judge, const N: usize> Owner for Ears<'_, J, N> {
         })
     }
 
+    fn is_server(&self) -> bool {
+        false
+    }
+
     fn reached(&mut self, tag: Tag, remote: &Remote) {
         let Some(ask) = self.find(tag) else { return };
         let was_unknown = ask.peer.replace(remote.peer).is_none();

@@ -99,7 +99,7 @@ where
         let key = SecretKey::from_seed(&hash.finalize().into());
         // Every node serves this one; to ask for the other in advance would be one stream more with each first peer.
         let prefer = Some(KadProtocol::Ipfs);
-        let settings = Settings { inbound: 0, identifies: false, idle: IDLE, prefer };
+        let settings = Settings { inbound: 0, idle: IDLE, prefer };
         let identity = Identity::new(&key, seed);
         let own = identity.peer_id();
         Self {

@@ -363,6 +363,10 @@ impl<S: Storage<RX>, const RX: usize> Owner for Node<S, RX> {
         Answer::Reply
     }
 
+    fn identifies(&self) -> bool {
+        true
+    }
+
     fn identified(&mut self, now: Instant, remote: &Remote, identified: &Identified) {
         if !identified.speaks(Line::PhaseKad) && !identified.speaks(Line::IpfsKad) {
             // A client, or one that is a client from now on.

@@ -167,8 +167,7 @@ impl<S: Storage<RX>, const RX: usize> Server<S, RX> {
     #[must_use]
     pub fn new(now: Instant, config: &Config, parts: Parts<S, RX>) -> Self {
         let identity = Identity::new(&config.key, &config.seed);
-        let settings =
-            Settings { inbound: config.inbound, identifies: true, idle: IDLE, prefer: None };
+        let settings = Settings { inbound: config.inbound, idle: IDLE, prefer: None };
         let (node, connections) = Node::new(config, parts);
         let swarm = Swarm::new(now, connections, identity, config.seed, settings);
         Self { swarm, node, stopped: false }

@@ -129,6 +129,11 @@ pub trait Owner {
     /// There will be no answer.
     fn failed(&mut self, now: Instant, tag: Tag, failure: &Failure);
 
+    /// Whether connections of others may be taken and requests answered, as [`Settings::inbound`] says.
+    fn is_server(&self) -> bool {
+        true
+    }
+
     /// Whether requests are answered under this name.
     fn speaks(&self, _: KadProtocol) -> bool {
         true
@@ -142,6 +147,11 @@ pub trait Owner {
         request: Request<'_>,
         out: &mut Writer<'_>,
     ) -> Answer;
+
+    /// Whether peers are asked to tell about themselves (libp2p `specs/identify`).
+    fn identifies(&self) -> bool {
+        false
+    }
 
     /// A peer told about itself.
     fn identified(&mut self, now: Instant, remote: &Remote, identified: &Identified);
@@ -158,8 +168,6 @@ pub trait Owner {
 pub struct Settings {
     /// Connections of others that are taken; 0: none, and no request is answered.
     pub inbound: usize,
-    /// Ask peers to tell about themselves (libp2p `specs/identify`).
-    pub identifies: bool,
     /// How long a connection is kept that carries nothing.
     pub idle: Duration,
     /// The Kademlia that peers are taken to speak before any has shown what it speaks; [`Dial::prefer`] tells what
@@ -434,8 +442,8 @@ where
         }
         let crowded = of_ip >= INBOUND_PER_IP;
         let full = all >= self.settings.inbound;
-        let Some(at) = (!crowded).then(|| self.take_slot(now, SETTLED, full, owner)).flatten()
-        else {
+        let may = !crowded && owner.is_server();
+        let Some(at) = may.then(|| self.take_slot(now, SETTLED, full, owner)).flatten() else {
             count!(self.stats, connections_over_limit);
             push(&mut self.closing, id);
             return;
@@ -549,7 +557,7 @@ where
         if link.phase == Phase::Handshake && link.peer.is_some() && is_ready {
             link.phase = Phase::Open;
             self.dials.established(link.id, |cut| push(&mut self.closing, cut));
-            if self.settings.identifies {
+            if owner.identifies() {
                 // It has room: no stream was opened by either side but for the requests that wait.
                 let _ = slot.connection.open_identify(now);
             }

@@ -29,12 +29,16 @@ impl<O: Owner> Handler for Relay<'_, O> {
         self.stats
     }
 
+    fn is_server(&self) -> bool {
+        self.owner.is_server()
+    }
+
     fn serves_kad(&self) -> bool {
-        self.serves
+        self.owner.is_server() && self.serves
     }
 
     fn serves(&self, protocol: KadProtocol) -> bool {
-        self.serves && self.owner.speaks(protocol)
+        self.serves_kad() && self.owner.speaks(protocol)
     }
 
     fn established(&mut self, peer: &PeerId) {
@@ -77,6 +81,10 @@ impl<O: Owner> Handler for Relay<'_, O> {
             // There is room for as many as can be open.
             let _ = link.failed.push((tag, why));
         }
+    }
+
+    fn identifies(&self) -> bool {
+        self.owner.identifies()
     }
 
     fn identified(&mut self, _: &PeerId, identified: &Identified) {

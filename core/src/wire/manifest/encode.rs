@@ -7,11 +7,11 @@
 
 use core::fmt::Write as _;
 
-use super::json::{
-    self, ArtifactJson, ArtifactsJson, Dtbs, EnvelopeJson, InnerJson, List, SignatureJson,
-    SignedJson,
+use super::json;
+use super::verify::{key, signature};
+use super::write::{
+    ArtifactJson, ArtifactsJson, EnvelopeJson, InnerJson, SignatureJson, SignedJson,
 };
-use super::verify::{key, read_outside, signature};
 use super::{Error, Limit, Name};
 use crate::identity::{KeyId, PeerId, SecretKey, Signature};
 use crate::limits::{MANIFEST_INNER_MAX, MANIFEST_MAX, SIGNATURES_PER_MANIFEST};
@@ -90,8 +90,7 @@ impl<'b> Envelope<'b> {
         let room = buffer.get_mut(ROOM..).ok_or(Error::Size)?;
         let len = draft.write(room)?;
         let envelope = Self::finish(buffer, len)?;
-        let inner: InnerJson<'_> = json::parse(envelope.inner())?;
-        let manifest = inner.values()?;
+        let manifest = json::read_inner(envelope.inner())?.values()?;
         if manifest.created_at > manifest.expires_at {
             return Err(Error::Times);
         }
@@ -163,14 +162,14 @@ impl Draft<'_> {
             hashes.push(hash).map_err(|_| Error::Limit(Limit::Artifacts))?;
         }
         let inner = InnerJson {
-            version: Some(SCHEMA),
-            manifest_version: Some(self.manifest_version),
-            channel: Some(self.channel.as_str()),
-            arch: Some(self.arch.as_str()),
-            created_at: Some(&time(self.created_at, "created_at")?),
-            expires_at: Some(&time(self.expires_at, "expires_at")?),
+            version: SCHEMA,
+            manifest_version: self.manifest_version,
+            channel: self.channel.as_str(),
+            arch: self.arch.as_str(),
+            created_at: &time(self.created_at, "created_at")?,
+            expires_at: &time(self.expires_at, "expires_at")?,
             image_version: self.image_version.map(Version::as_str),
-            artifacts: Some(self.artifacts(&hashes)?),
+            artifacts: self.artifacts(&hashes)?,
             cmdline: self.cmdline,
         };
         serde_json_core::to_slice(&inner, out).map_err(|_| Error::Size)
@@ -178,22 +177,19 @@ impl Draft<'_> {
 
     fn artifacts<'s>(&'s self, hashes: &'s Hashes) -> Result<ArtifactsJson<'s>, Error> {
         let mut all = ArtifactsJson::default();
-        let mut dtbs = Dtbs::default();
         for (artifact, hash) in self.artifacts.iter().zip(hashes) {
-            let urls = heapless::Vec::from_slice(artifact.urls);
-            let urls = urls.map_err(|_| Error::Limit(Limit::Urls))?;
             let json = ArtifactJson {
-                hash: Some(hash),
-                size: Some(artifact.size),
+                hash,
+                size: artifact.size,
                 path: artifact.path,
-                urls: (!urls.is_empty()).then(|| List::new(urls)),
+                urls: artifact.urls,
             };
             let slot = match artifact.name {
                 Name::Kernel => &mut all.kernel,
                 Name::Initramfs => &mut all.initramfs,
                 Name::Rootfs => &mut all.rootfs,
                 Name::Dtb(name) => {
-                    let pushed = dtbs.items.push((name, json));
+                    let pushed = all.dtbs.0.push((name, json));
                     pushed.map_err(|_| Error::Limit(Limit::Artifacts))?;
                     continue;
                 }
@@ -202,8 +198,7 @@ impl Draft<'_> {
                 return Err(Error::Field("artifacts"));
             }
         }
-        dtbs.items.sort_unstable_by_key(|(name, _)| *name);
-        all.dtbs = (!dtbs.items.is_empty()).then_some(dtbs);
+        all.dtbs.0.sort_unstable_by_key(|(name, _)| *name);
         Ok(all)
     }
 }
@@ -256,13 +251,13 @@ fn write_outside(
         text::encode_base64(&signature.signature.0, &mut sig).map_err(|_| Error::Size)?;
         texts.push((key, sig)).map_err(|_| Error::Limit(Limit::Signatures))?;
     }
-    let list = texts
-        .iter()
-        .map(|(key, sig)| SignatureJson { keyid: Some(key), sig: core::str::from_utf8(sig).ok() });
-    let json = EnvelopeJson {
-        signatures: Some(List::new(list.collect())),
-        signed: Some(SignedJson { data: Some(data) }),
-    };
+    let mut list = heapless::Vec::<_, SIGNATURES_PER_MANIFEST>::new();
+    for (key, sig) in &texts {
+        let sig = core::str::from_utf8(sig).map_err(|_| Error::Size)?;
+        // As many as there are texts.
+        let _ = list.push(SignatureJson { keyid: key, sig });
+    }
+    let json = EnvelopeJson { signatures: &list, signed: SignedJson { data } };
     serde_json_core::to_slice(&json, front).map_err(|_| Error::Size)
 }
 
@@ -275,16 +270,13 @@ pub fn read_document<'b>(
     document: &[u8],
     buffer: &'b mut [u8],
 ) -> Result<(Envelope<'b>, heapless::Vec<KeySignature, SIGNATURES_PER_MANIFEST>), Error> {
-    let (_, outside) = read_outside(document)?;
-    let data = outside.signed.as_ref().and_then(|signed| signed.data).ok_or(Error::Unsigned)?;
-    let envelope = Envelope::decode_data(data, buffer)?;
+    let (_, outside) = json::read_document(document)?;
+    let envelope = Envelope::decode_data(outside.data.ok_or(Error::Unsigned)?, buffer)?;
     let mut signatures = heapless::Vec::new();
-    if let Some(list) = &outside.signatures {
-        for json in list.within(Limit::Signatures)? {
-            if let (Some(key), Some(signature)) = (key(json), signature(json)) {
-                let pushed = signatures.push(KeySignature { key, signature });
-                pushed.map_err(|_| Error::Limit(Limit::Signatures))?;
-            }
+    for text in outside.signatures()? {
+        if let (Some(key), Some(signature)) = (key(text), signature(text)) {
+            let pushed = signatures.push(KeySignature { key, signature });
+            pushed.map_err(|_| Error::Limit(Limit::Signatures))?;
         }
     }
     Ok((envelope, signatures))

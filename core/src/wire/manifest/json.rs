@@ -1,21 +1,16 @@
 //! The manifest's JSON: the members as text, and as values after their form is checked.
 
-use core::fmt;
-use core::marker::PhantomData;
-
-use serde::de::{IgnoredAny, MapAccess, SeqAccess, Visitor};
-use serde::ser::SerializeMap as _;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use heapless::Vec;
 
 use super::text::{CommandLine, is_dtb_name};
 use super::{Artifact, Error, Limit, Manifest, Name};
 use crate::limits::{
-    ARTIFACTS_PER_MANIFEST, DTB_MAX, INITRAMFS_MAX, KERNEL_MAX, ROOTFS_MAX,
+    ARTIFACTS_PER_MANIFEST, DTB_MAX, INITRAMFS_MAX, KERNEL_MAX, MANIFEST_MAX, ROOTFS_MAX,
     SIGNATURES_PER_MANIFEST, URLS_PER_ARTIFACT,
 };
 use crate::time::UnixTime;
 use crate::wire::digest::Digest;
-use crate::wire::json::{self, Rules};
+use crate::wire::json::{NotJson, Reader, Rules};
 use crate::wire::record::{Arch, Channel, SEQ_MAX, Version};
 use crate::wire::unix_time;
 use crate::wire::url::{self, Url};
@@ -23,173 +18,160 @@ use crate::wire::url::{self, Url};
 /// The known members need 4; unknown ones may go deeper.
 const RULES: Rules = Rules { line_ends: true, escapes: true, depth: 16 };
 
-/// The members that are signed, in the order in which they are written.
-#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct InnerJson<'a> {
-    pub(super) version: Option<&'a str>,
-    pub(super) manifest_version: Option<u64>,
-    pub(super) channel: Option<&'a str>,
-    pub(super) arch: Option<&'a str>,
-    pub(super) created_at: Option<&'a str>,
-    pub(super) expires_at: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) image_version: Option<&'a str>,
-    #[serde(borrow)]
-    pub(super) artifacts: Option<ArtifactsJson<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) cmdline: Option<&'a str>,
+/// The members that are signed: the texts, in the order of [`Inner::texts`], and the others.
+const SIGNED: [&str; 9] = [
+    "version",
+    "channel",
+    "arch",
+    "created_at",
+    "expires_at",
+    "image_version",
+    "cmdline",
+    "manifest_version",
+    "artifacts",
+];
+
+/// The members around what is signed.
+const AROUND: [&str; 2] = ["signatures", "signed"];
+
+/// The members that are signed, as they stand there.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Inner<'a> {
+    texts: [Option<&'a str>; 7],
+    manifest_version: Option<u64>,
+    artifacts: Option<Files<'a>>,
 }
 
-#[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct ArtifactsJson<'a> {
-    #[serde(borrow, skip_serializing_if = "Option::is_none")]
-    pub(super) kernel: Option<ArtifactJson<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) initramfs: Option<ArtifactJson<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) rootfs: Option<ArtifactJson<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) dtbs: Option<Dtbs<'a>>,
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Files<'a> {
+    /// Device trees in the order in which they stand there, behind the others.
+    items: Vec<File<'a>, ARTIFACTS_PER_MANIFEST>,
+    too_many: bool,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct ArtifactJson<'a> {
-    pub(super) hash: Option<&'a str>,
-    pub(super) size: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) path: Option<&'a str>,
-    #[serde(borrow, skip_serializing_if = "Option::is_none")]
-    pub(super) urls: Option<List<'a, &'a str, URLS_PER_ARTIFACT>>,
+#[derive(Debug, PartialEq, Eq)]
+struct File<'a> {
+    name: Name<'a>,
+    hash: Option<&'a str>,
+    path: Option<&'a str>,
+    size: Option<u64>,
+    urls: Vec<&'a str, URLS_PER_ARTIFACT>,
+    too_many_urls: bool,
 }
 
 /// The members around what is signed.
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) struct EnvelopeJson<'a> {
-    #[serde(borrow)]
-    pub(super) signatures: Option<List<'a, SignatureJson<'a>, SIGNATURES_PER_MANIFEST>>,
-    pub(super) signed: Option<SignedJson<'a>>,
+#[derive(Debug, Default)]
+pub(super) struct Outside<'a> {
+    signatures: Vec<SignatureText<'a>, SIGNATURES_PER_MANIFEST>,
+    too_many: bool,
+    /// What is signed, as base64.
+    pub(super) data: Option<&'a str>,
 }
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct SignatureJson<'a> {
+/// A signature, and whose it is said to be.
+#[derive(Debug)]
+pub(super) struct SignatureText<'a> {
     pub(super) keyid: Option<&'a str>,
     pub(super) sig: Option<&'a str>,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) struct SignedJson<'a> {
-    pub(super) data: Option<&'a str>,
-}
-
-/// A JSON array of at most `N` items; what more there is is noted, not kept.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct List<'a, T, const N: usize> {
-    items: heapless::Vec<T, N>,
-    too_many: bool,
-    from: PhantomData<&'a ()>,
-}
-
-impl<T, const N: usize> List<'_, T, N> {
-    pub(super) fn new(items: heapless::Vec<T, N>) -> Self {
-        Self { items, too_many: false, from: PhantomData }
+/// Reads both halves of a document.
+pub(super) fn read_document(document: &[u8]) -> Result<(Inner<'_>, Outside<'_>), Error> {
+    if document.is_empty() || document.len() > MANIFEST_MAX {
+        return Err(Error::Size);
     }
-
-    pub(super) fn within(&self, limit: Limit) -> Result<&heapless::Vec<T, N>, Error> {
-        if self.too_many { Err(Error::Limit(limit)) } else { Ok(&self.items) }
-    }
+    let (mut inner, mut outside) = (Inner::default(), Outside::default());
+    inner.read(document).and_then(|()| outside.read(document)).map_err(|NotJson| Error::Json)?;
+    Ok((inner, outside))
 }
 
-impl<'de: 'a, 'a, T: Deserialize<'de>, const N: usize> Deserialize<'de> for List<'a, T, N> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Items<T, const N: usize>(PhantomData<T>);
-        impl<'de, T: Deserialize<'de>, const N: usize> Visitor<'de> for Items<T, N> {
-            type Value = (heapless::Vec<T, N>, bool);
+/// Reads what is signed.
+pub(super) fn read_inner(octets: &[u8]) -> Result<Inner<'_>, Error> {
+    let mut inner = Inner::default();
+    inner.read(octets).map_err(|NotJson| Error::Json)?;
+    Ok(inner)
+}
 
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an array")
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
-                let mut items = heapless::Vec::new();
-                while !items.is_full() {
-                    match seq.next_element()? {
-                        Some(item) => drop(items.push(item)),
-                        None => return Ok((items, false)),
-                    }
-                }
-                let mut too_many = false;
-                while seq.next_element::<IgnoredAny>()?.is_some() {
-                    too_many = true;
-                }
-                Ok((items, too_many))
+impl<'a> Outside<'a> {
+    fn read(&mut self, document: &'a [u8]) -> Result<(), NotJson> {
+        let (mut reader, mut seen) = (Reader::new(document, RULES)?, 0);
+        while let Some(at) = reader.member(&AROUND, &mut seen)? {
+            if at == 0 {
+                self.read_signatures(&mut reader)?;
+            } else {
+                let [data] = texts(&mut reader, ["data"])?;
+                self.data = data;
             }
         }
-        let (items, too_many) = deserializer.deserialize_seq(Items::<T, N>(PhantomData))?;
-        Ok(Self { items, too_many, from: PhantomData })
+        reader.end()
     }
-}
 
-impl<T: Serialize, const N: usize> Serialize for List<'_, T, N> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(&self.items)
-    }
-}
-
-/// A JSON object of device trees by name, bounded as [`List`].
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Dtbs<'a> {
-    pub(super) items: heapless::Vec<(&'a str, ArtifactJson<'a>), ARTIFACTS_PER_MANIFEST>,
-    too_many: bool,
-}
-
-impl<'de: 'a, 'a> Deserialize<'de> for Dtbs<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Entries;
-        impl<'de> Visitor<'de> for Entries {
-            type Value = Dtbs<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
+    fn read_signatures(&mut self, reader: &mut Reader<'a>) -> Result<(), NotJson> {
+        reader.array()?;
+        while reader.item()? {
+            if self.signatures.is_full() {
+                self.too_many = true;
+                reader.skip()?;
+                continue;
             }
+            let [keyid, sig] = texts(reader, ["keyid", "sig"])?;
+            // There is room: it was looked at.
+            let _ = self.signatures.push(SignatureText { keyid, sig });
+        }
+        Ok(())
+    }
 
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut dtbs = Dtbs::default();
-                while let Some(name) = map.next_key::<&'de str>()? {
-                    let artifact = map.next_value()?;
-                    if dtbs.items.iter().any(|(known, _)| *known == name) {
-                        return Err(serde::de::Error::custom("duplicate device tree"));
-                    }
-                    dtbs.too_many |= dtbs.items.push((name, artifact)).is_err();
-                }
-                Ok(dtbs)
+    /// The signatures, unless they are too many.
+    pub(super) fn signatures(&self) -> Result<&[SignatureText<'a>], Error> {
+        if self.too_many { Err(Error::Limit(Limit::Signatures)) } else { Ok(&self.signatures) }
+    }
+}
+
+/// The texts of these names in the object that comes next.
+fn texts<'a, const N: usize>(
+    reader: &mut Reader<'a>,
+    names: [&str; N],
+) -> Result<[Option<&'a str>; N], NotJson> {
+    let (mut texts, mut seen) = ([None; N], 0);
+    reader.object()?;
+    while let Some(at) = reader.member(&names, &mut seen)? {
+        let text = Some(reader.string()?);
+        texts.iter_mut().skip(at).take(1).for_each(|place| *place = text);
+    }
+    Ok(texts)
+}
+
+impl<'a> Inner<'a> {
+    fn read(&mut self, octets: &'a [u8]) -> Result<(), NotJson> {
+        let (mut reader, mut seen) = (Reader::new(octets, RULES)?, 0);
+        while let Some(at) = reader.member(&SIGNED, &mut seen)? {
+            if let Some(text) = self.texts.get_mut(at) {
+                *text = Some(reader.string()?);
+            } else if at == self.texts.len() {
+                self.manifest_version = Some(reader.number()?);
+            } else {
+                self.artifacts.get_or_insert_default().read(&mut reader)?;
             }
         }
-        deserializer.deserialize_map(Entries)
+        reader.end()
     }
-}
 
-impl Serialize for Dtbs<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(Some(self.items.len()))?;
-        for (name, artifact) in &self.items {
-            map.serialize_entry(name, artifact)?;
-        }
-        map.end()
+    /// The channel that it says it is for.
+    pub(super) fn channel(&self) -> Option<Channel> {
+        let [_, channel, ..] = self.texts;
+        Channel::new(channel?).ok()
     }
-}
 
-/// Reads one object after the profile was checked.
-pub(super) fn parse<'a, T: Deserialize<'a>>(octets: &'a [u8]) -> Result<T, Error> {
-    json::check(octets, RULES).map_err(|_| Error::Json)?;
-    let (value, len) = serde_json_core::from_slice(octets).map_err(|_| Error::Json)?;
-    // What follows is white space: the check saw that.
-    if len <= octets.len() { Ok(value) } else { Err(Error::Json) }
-}
+    /// The architecture that it says it is for.
+    pub(super) fn arch(&self) -> Option<Arch> {
+        let [_, _, arch, ..] = self.texts;
+        Arch::canonical(arch?).ok()
+    }
 
-impl<'a> InnerJson<'a> {
     /// Whether the schema is one this reader knows.
     pub(super) fn check_schema(&self) -> Result<(), Error> {
-        let minor = self.version.and_then(|version| version.strip_prefix("0."));
+        let [version, ..] = self.texts;
+        let minor = version.and_then(|version| version.strip_prefix("0."));
         let known = minor.is_some_and(|minor| {
             (1..=9).contains(&minor.len()) && minor.bytes().all(|c| c.is_ascii_digit())
         });
@@ -198,23 +180,19 @@ impl<'a> InnerJson<'a> {
 
     /// The values. Sizes and paths are checked by [`check_artifacts`], later in the order of checks.
     pub(super) fn values(&self) -> Result<Manifest<'a>, Error> {
+        let [_, _, _, created_at, expires_at, version, cmdline] = self.texts;
         let number = self.manifest_version.filter(|number| (1..=SEQ_MAX).contains(number));
-        let channel = self.channel.and_then(|text| Channel::new(text).ok());
-        let arch = self.arch.and_then(|text| Arch::canonical(text).ok());
-        let version = self.image_version.map(Version::new).transpose();
-        let cmdline = self.cmdline.map(|raw| CommandLine::from_json(raw).ok_or(CMDLINE));
+        let version = version.map(Version::new).transpose();
+        let cmdline = cmdline.map(|raw| CommandLine::from_json(raw).ok_or(CMDLINE));
         Ok(Manifest {
             manifest_version: number.ok_or(Error::Field("manifest_version"))?,
-            channel: channel.ok_or(Error::Field("channel"))?,
-            arch: arch.ok_or(Error::Field("arch"))?,
-            created_at: time(self.created_at).ok_or(Error::Field("created_at"))?,
-            expires_at: time(self.expires_at).ok_or(Error::Field("expires_at"))?,
+            channel: self.channel().ok_or(Error::Field("channel"))?,
+            arch: self.arch().ok_or(Error::Field("arch"))?,
+            created_at: time(created_at).ok_or(Error::Field("created_at"))?,
+            expires_at: time(expires_at).ok_or(Error::Field("expires_at"))?,
             image_version: version.map_err(|_| Error::Field("image_version"))?,
             cmdline: cmdline.transpose()?,
-            artifacts: match &self.artifacts {
-                Some(artifacts) => artifacts.values()?,
-                None => return Err(Error::Field("artifacts")),
-            },
+            artifacts: self.artifacts.as_ref().ok_or(Error::Field("artifacts"))?.values()?,
         })
     }
 }
@@ -225,51 +203,99 @@ fn time(text: Option<&str>) -> Option<UnixTime> {
     unix_time::decode(text?.as_bytes()).ok()
 }
 
-impl<'a> ArtifactsJson<'a> {
-    fn values(&self) -> Result<heapless::Vec<Artifact<'a>, ARTIFACTS_PER_MANIFEST>, Error> {
-        const TOO_MANY: Error = Error::Limit(Limit::Artifacts);
-        let mut artifacts = heapless::Vec::new();
-        let single = [
-            (Name::Kernel, &self.kernel),
-            (Name::Initramfs, &self.initramfs),
-            (Name::Rootfs, &self.rootfs),
-        ];
-        for (name, json) in single {
-            if let Some(json) = json {
-                artifacts.push(json.value(name)?).map_err(|_| TOO_MANY)?;
+impl<'a> Files<'a> {
+    fn read(&mut self, reader: &mut Reader<'a>) -> Result<(), NotJson> {
+        let mut seen = 0;
+        reader.object()?;
+        while let Some(at) = reader.member(&["kernel", "initramfs", "rootfs", "dtbs"], &mut seen)? {
+            match at {
+                0 => self.read_file(Name::Kernel, reader)?,
+                1 => self.read_file(Name::Initramfs, reader)?,
+                2 => self.read_file(Name::Rootfs, reader)?,
+                _ => {
+                    reader.object()?;
+                    while let Some(name) = reader.name()? {
+                        self.read_file(Name::Dtb(name), reader)?;
+                    }
+                }
             }
         }
-        if let Some(dtbs) = &self.dtbs {
-            if dtbs.too_many {
-                return Err(TOO_MANY);
-            }
-            for (name, json) in &dtbs.items {
-                if !is_dtb_name(name) {
-                    return Err(Error::Path);
-                }
-                artifacts.push(json.value(Name::Dtb(name))?).map_err(|_| TOO_MANY)?;
-            }
+        Ok(())
+    }
+
+    fn read_file(&mut self, name: Name<'a>, reader: &mut Reader<'a>) -> Result<(), NotJson> {
+        if self.items.iter().any(|file| file.name == name) {
+            return Err(NotJson);
+        }
+        let mut file = File::new(name);
+        file.read(reader)?;
+        let before = |known: &&File<'_>| matches!(name, Name::Dtb(_)) || known.name < name;
+        let at = self.items.iter().take_while(before).count();
+        self.too_many |= self.items.insert(at, file).is_err();
+        Ok(())
+    }
+
+    fn values(&self) -> Result<Vec<Artifact<'a>, ARTIFACTS_PER_MANIFEST>, Error> {
+        if self.too_many {
+            return Err(Error::Limit(Limit::Artifacts));
+        }
+        let mut artifacts = Vec::new();
+        for file in &self.items {
+            let pushed = artifacts.push(file.value()?);
+            pushed.map_err(|_| Error::Limit(Limit::Artifacts))?;
         }
         Ok(artifacts)
     }
 }
 
-impl<'a> ArtifactJson<'a> {
-    fn value(&self, name: Name<'a>) -> Result<Artifact<'a>, Error> {
+impl<'a> File<'a> {
+    const fn new(name: Name<'a>) -> Self {
+        let urls = Vec::new();
+        Self { name, hash: None, path: None, size: None, urls, too_many_urls: false }
+    }
+
+    fn read(&mut self, reader: &mut Reader<'a>) -> Result<(), NotJson> {
+        let mut seen = 0;
+        reader.object()?;
+        while let Some(at) = reader.member(&["hash", "path", "size", "urls"], &mut seen)? {
+            match at {
+                0 => self.hash = Some(reader.string()?),
+                1 => self.path = Some(reader.string()?),
+                2 => self.size = Some(reader.number()?),
+                _ => {
+                    reader.array()?;
+                    while reader.item()? {
+                        if self.urls.is_full() {
+                            self.too_many_urls = true;
+                            reader.skip()?;
+                        } else {
+                            // There is room: it was looked at.
+                            let _ = self.urls.push(reader.string()?);
+                        }
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn value(&self) -> Result<Artifact<'a>, Error> {
+        if matches!(self.name, Name::Dtb(name) if !is_dtb_name(name)) {
+            return Err(Error::Path);
+        }
         let digest = self.hash.and_then(|text| Digest::decode(text.as_bytes()).ok());
-        let urls = match &self.urls {
-            Some(list) => list.within(Limit::Urls)?.clone(),
-            None => heapless::Vec::new(),
-        };
-        if self.path.is_none() && urls.is_empty() {
+        if self.too_many_urls {
+            return Err(Error::Limit(Limit::Urls));
+        }
+        if self.path.is_none() && self.urls.is_empty() {
             return Err(Error::Field("path"));
         }
         Ok(Artifact {
-            name,
+            name: self.name,
             digest: digest.ok_or(Error::Field("hash"))?,
             size: self.size.ok_or(Error::Field("size"))?,
             path: self.path,
-            urls,
+            urls: self.urls.clone(),
         })
     }
 }

@@ -38,6 +38,7 @@ mod error;
 mod json;
 mod text;
 mod verify;
+mod write;
 
 pub use encode::{ArtifactDraft, Draft, Envelope, KeySignature, encode_document, read_document};
 pub use error::{Error, Limit};

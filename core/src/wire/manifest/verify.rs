@@ -1,14 +1,14 @@
 //! From a document and a policy to a manifest that may be used.
 
 use super::encode::Envelope;
-use super::json::{self, EnvelopeJson, InnerJson, SignatureJson};
-use super::{Error, Limit, Manifest};
+use super::json::{self, Outside, SignatureText};
+use super::{Error, Manifest};
 use crate::identity::{KeyId, PeerId, Signature};
-use crate::limits::{MANIFEST_MAX, SIGNATURES_PER_MANIFEST};
+use crate::limits::SIGNATURES_PER_MANIFEST;
 use crate::time::UnixTime;
 use crate::wire::digest::Digest;
 use crate::wire::record::{Arch, Channel, Version};
-use crate::wire::text;
+use crate::wire::text::decode_base64;
 use crate::wire::trust::Trust;
 
 /// What a manifest must be.
@@ -54,13 +54,12 @@ pub fn verify<'b>(
     buffer: &'b mut [u8],
     policy: &Policy<'_>,
 ) -> Result<Verified<'b>, Error> {
-    let (outer, outside) = read_outside(document)?;
+    let (outer, outside) = json::read_document(document)?;
     let trusted = policy.trust.keys().any(|key| policy.trust.is_authority(key, policy.channel));
     if !trusted && !policy.insecure {
         return Err(Error::NoTrust);
     }
-    let data = outside.signed.as_ref().and_then(|signed| signed.data);
-    let (envelope, signed_by) = match data {
+    let (envelope, signed_by) = match outside.data {
         Some(data) => {
             let envelope = Envelope::decode_data(data, buffer)?;
             let signed_by = count_signatures(&envelope, &outside, policy)?;
@@ -69,7 +68,7 @@ pub fn verify<'b>(
         None if policy.insecure => (Envelope::new(document, buffer)?, heapless::Vec::new()),
         None => return Err(Error::Unsigned),
     };
-    let inner: InnerJson<'_> = json::parse(envelope.inner())?;
+    let inner = json::read_inner(envelope.inner())?;
     inner.check_schema()?;
     if inner != outer {
         return Err(Error::Mirror);
@@ -91,42 +90,32 @@ pub fn verify<'b>(
 /// to ask [`verify`] for just that.
 #[must_use]
 pub fn claim(document: &[u8]) -> (Option<Channel>, Option<Arch>) {
-    let Ok((outer, _)) = read_outside(document) else { return (None, None) };
-    let channel = outer.channel.and_then(|channel| Channel::new(channel).ok());
-    (channel, outer.arch.and_then(|arch| Arch::canonical(arch).ok()))
-}
-
-/// Reads a document's two halves; nothing of it is believed yet.
-pub(super) fn read_outside(document: &[u8]) -> Result<(InnerJson<'_>, EnvelopeJson<'_>), Error> {
-    if document.is_empty() || document.len() > MANIFEST_MAX {
-        return Err(Error::Size);
+    match json::read_document(document) {
+        Ok((outer, _)) => (outer.channel(), outer.arch()),
+        Err(_) => (None, None),
     }
-    Ok((json::parse(document)?, json::parse(document)?))
 }
 
 /// The different trusted keys that signed; an error when they are too few.
 fn count_signatures(
     envelope: &Envelope<'_>,
-    outside: &EnvelopeJson<'_>,
+    outside: &Outside<'_>,
     policy: &Policy<'_>,
 ) -> Result<heapless::Vec<PeerId, SIGNATURES_PER_MANIFEST>, Error> {
     let mut signed_by = heapless::Vec::new();
     let mut wrong = false;
-    let signatures = match &outside.signatures {
-        Some(list) => list.within(Limit::Signatures)?.as_slice(),
-        None => &[],
-    };
-    for json in signatures {
+    let signatures = outside.signatures()?;
+    for text in signatures {
         // A key that is not trusted may be of any kind: whatever it says is passed over.
         let Some(key) =
-            key(json).filter(|key| policy.trust.authority(key, policy.channel).is_some())
+            key(text).filter(|key| policy.trust.authority(key, policy.channel).is_some())
         else {
             continue;
         };
         if signed_by.contains(&key) {
             continue;
         }
-        match signature(json) {
+        match signature(text) {
             Some(signature) if key.verify(envelope.message(), &signature).is_ok() => {
                 // As many signatures as places.
                 let _ = signed_by.push(key);
@@ -147,14 +136,13 @@ fn count_signatures(
     }
 }
 
-pub(super) fn key(json: &SignatureJson<'_>) -> Option<PeerId> {
-    KeyId::decode(json.keyid?.as_bytes()).ok()
+pub(super) fn key(text: &SignatureText<'_>) -> Option<PeerId> {
+    KeyId::decode(text.keyid?.as_bytes()).ok()
 }
 
-pub(super) fn signature(json: &SignatureJson<'_>) -> Option<Signature> {
-    // Base64 of 64 octets; the decoder wants room for whole groups of three.
-    let mut octets = [0; 66];
-    let decoded = text::decode_base64(json.sig?.as_bytes(), &mut octets).ok()?;
+pub(super) fn signature(text: &SignatureText<'_>) -> Option<Signature> {
+    let mut octets = [0; 64];
+    let decoded = decode_base64(text.sig?.as_bytes(), &mut octets).ok()?;
     decoded.try_into().ok().map(Signature)
 }
 

@@ -4,11 +4,11 @@
 //! and no backslash anywhere. Unknown members are ignored, known members twice are refused. Only an
 //! unsigned advert may have line ends and tabs between its tokens.
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
-use super::{Error, LegacyAdvert, Members, Received, SignedAdvert};
+use super::{Error, Members, Received, SignedAdvert};
 use crate::limits::ADVERT_JSON_MAX;
-use crate::wire::json::{self, Rules};
+use crate::wire::json::{NotJson, Reader, Rules};
 use crate::wire::{Overflow, peer_id, text, unix_time};
 
 /// Every level an advert's 1,024 octets can have.
@@ -16,44 +16,24 @@ const DEPTH: usize = ADVERT_JSON_MAX / 2;
 const PROFILE: Rules = Rules { line_ends: false, escapes: false, depth: DEPTH };
 const UNSIGNED_PROFILE: Rules = Rules { line_ends: true, escapes: false, depth: DEPTH };
 
-/// In the order in which they are written.
-#[derive(Serialize, Deserialize)]
+/// The members that are read, those that are numbers last.
+const NAMES: [&str; 9] =
+    ["url", "peer_id", "provider_name", "last_updated", "version", "digest", "sig", "seq", "ttl"];
+
+/// What is written, in this order.
+#[derive(Serialize)]
 struct Json<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    url: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    peer_id: Option<&'a str>,
+    url: &'a str,
+    peer_id: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     provider_name: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    last_updated: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    version: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    seq: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    ttl: Option<u64>,
+    last_updated: &'a str,
+    version: &'a str,
+    seq: u64,
+    ttl: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
     digest: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    sig: Option<&'a str>,
-}
-
-impl<'a> Json<'a> {
-    fn members(&self) -> Members<'a> {
-        let time = self.last_updated.map(|text| unix_time::decode(text.as_bytes()));
-        Members {
-            url: self.url,
-            peer_id: self.peer_id,
-            provider_name: self.provider_name,
-            issued: time.and_then(Result::ok),
-            version: self.version,
-            seq: self.seq,
-            ttl: self.ttl,
-            digest: self.digest,
-            sig: self.sig,
-        }
-    }
+    sig: &'a str,
 }
 
 /// Reads an advert, signed or not. No signature is verified.
@@ -64,31 +44,31 @@ pub fn decode_json(octets: &[u8]) -> Result<Received, Error> {
     if octets.is_empty() || octets.len() > ADVERT_JSON_MAX {
         return Err(Error::Size);
     }
-    let mut flat = heapless::Vec::new();
     let has_profile_ends = octets.first() == Some(&b'{') && octets.last() == Some(&b'}');
-    if has_profile_ends && json::flatten(octets, PROFILE, &mut flat).is_ok() {
-        let json = parse(&flat)?;
-        let members = json.members();
-        return match json.sig {
-            Some(_) => members.signed().map(Received::Signed),
-            None => members.unsigned().map(Received::Unsigned),
-        };
+    if has_profile_ends && let Ok(members) = read(octets, PROFILE) {
+        return members.received();
     }
-    decode_loose(octets).map(Received::Unsigned)
+    match read(octets, UNSIGNED_PROFILE) {
+        Ok(members) if members.sig.is_none() => members.received(),
+        Ok(_) | Err(NotJson) => Err(Error::Json),
+    }
 }
 
-fn decode_loose(octets: &[u8]) -> Result<LegacyAdvert, Error> {
-    let mut flat = heapless::Vec::new();
-    json::flatten(octets, UNSIGNED_PROFILE, &mut flat).map_err(|_| Error::Json)?;
-    let json = parse(&flat)?;
-    if json.sig.is_some() { Err(Error::Json) } else { json.members().unsigned() }
-}
-
-fn parse(flat: &heapless::Vec<u8, ADVERT_JSON_MAX>) -> Result<Json<'_>, Error> {
-    match serde_json_core::from_slice(flat) {
-        Ok((json, len)) if len == flat.len() => Ok(json),
-        Ok(_) | Err(_) => Err(Error::Json),
+fn read(octets: &[u8], profile: Rules) -> Result<Members<'_>, NotJson> {
+    let mut reader = Reader::new(octets, profile)?;
+    let (mut texts, mut numbers, mut seen) = ([None; 7], [None; 2], 0);
+    while let Some(at) = reader.member(&NAMES, &mut seen)? {
+        if let Some(text) = texts.get_mut(at) {
+            *text = Some(reader.string()?);
+        } else if let Some(number) = numbers.get_mut(at.saturating_sub(texts.len())) {
+            *number = Some(reader.number()?);
+        }
     }
+    reader.end()?;
+    let [url, peer_id, provider_name, last_updated, version, digest, sig] = texts;
+    let [seq, ttl] = numbers;
+    let issued = last_updated.and_then(|text| unix_time::decode(text.as_bytes()).ok());
+    Ok(Members { url, peer_id, provider_name, issued, version, seq, ttl, digest, sig })
 }
 
 impl SignedAdvert {
@@ -104,15 +84,15 @@ impl SignedAdvert {
             None => None,
         };
         let json = Json {
-            url: Some(advert.url.as_str()),
-            peer_id: Some(&peer_id::encode_text(&advert.peer)),
+            url: advert.url.as_str(),
+            peer_id: &peer_id::encode_text(&advert.peer),
             provider_name: advert.name.as_ref().map(|name| name.as_str()),
-            last_updated: Some(&unix_time::encode(advert.issued).ok_or(Overflow)?),
-            version: Some(advert.version.as_str()),
-            seq: Some(advert.seq),
-            ttl: Some(u64::from(advert.ttl)),
+            last_updated: &unix_time::encode(advert.issued).ok_or(Overflow)?,
+            version: advert.version.as_str(),
+            seq: advert.seq,
+            ttl: advert.ttl,
             digest,
-            sig: Some(text::encode_base64url(&self.signature.0, &mut sig)?),
+            sig: text::encode_base64url(&self.signature.0, &mut sig)?,
         };
         let len = serde_json_core::to_slice(&json, out).map_err(|_| Overflow)?;
         out.get(..len).ok_or(Overflow)

@@ -224,6 +224,13 @@ struct Members<'a> {
 }
 
 impl Members<'_> {
+    fn received(&self) -> Result<Received, Error> {
+        match self.sig {
+            Some(_) => self.signed().map(Received::Signed),
+            None => self.unsigned().map(Received::Unsigned),
+        }
+    }
+
     /// Fields first, then the URL, then whether it is signed, then the peer id: the order of the codes.
     fn signed(&self) -> Result<SignedAdvert, Error> {
         let need = |field| move || Error::Field(field);

@@ -66,10 +66,7 @@ pub fn decode_txt<'a>(strings: impl Iterator<Item = &'a [u8]>) -> Result<Txt, Er
     Ok(Txt {
         channel: Channel::new(channel.text()?.ok_or(Error::Field(Field::Channel))?)?,
         arch: Arch::canonical(arch.text()?.ok_or(Error::Field(Field::Arch))?)?,
-        advert: match members.sig {
-            Some(_) => Received::Signed(members.signed()?),
-            None => Received::Unsigned(members.unsigned()?),
-        },
+        advert: members.received()?,
     })
 }
 
