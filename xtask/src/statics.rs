@@ -110,6 +110,11 @@ impl Processor {
                 // Constants are made where they are used, and registers saved in few places: 2 KiB.
                 "-Cllvm-args=-disable-machine-licm",
                 "-Cllvm-args=-split-spill-mode=size",
+                // Nothing is computed ahead on some ways, or counted in several ways in a loop; and what is not much longer
+                // than the call of it is copied: 3 KiB.
+                "-Cllvm-args=-enable-pre=false",
+                "-Cllvm-args=-disable-lsr",
+                "-Cllvm-args=-inline-threshold=8",
             ],
             Self::X86_64 => &[],
         }

@@ -149,7 +149,9 @@ pub(super) fn align_up(value: u64, align: u64) -> Option<u64> {
 
 /// `START-END : NAME` after any white space; END is the last octet.
 fn parse_line(line: &str) -> Option<(Range<u64>, &str)> {
-    let (range, name) = line.trim_start_matches(' ').split_once(" : ")?;
+    // One character is searched for with less code than a text.
+    let (range, name) = line.trim_start_matches(' ').split_once(':')?;
+    let (range, name) = (range.strip_suffix(' ')?, name.strip_prefix(' ')?);
     let (start, last) = range.split_once('-')?;
     let start = u64::from_str_radix(start, 16).ok()?;
     let last = u64::from_str_radix(last, 16).ok()?;
