@@ -85,8 +85,7 @@ mod tests {
     #[test]
     fn every_connection_finds_a_place_at_once_up_to_the_most() {
         let (seed, now) = (Seed([7; 32]), Instant::ZERO);
-        let settings =
-            Settings { inbound: 8, idle: Duration::from_secs(9), prefer: None };
+        let settings = Settings { inbound: 8, idle: Duration::from_secs(9), prefer: None };
         let identity = Identity::new(&SecretKey::from_seed(&seed.0), &seed);
         let mut swarm: Swarm<Small, RX_SMALL, TX_CLIENT, ASSEMBLERS_CLIENT> =
             Swarm::new(now, Small::new(2, 5), identity, seed, settings);

@@ -155,11 +155,7 @@ impl Node {
             runtime.block_on(async move {
                 let options = NetOptions { without_mdns: true, listen, ..NetOptions::default() };
                 let mut driver = Driver::open(options).unwrap();
-                let settings = Settings {
-                    inbound: 4,
-                    idle: Duration::from_secs(60),
-                    prefer: None,
-                };
+                let settings = Settings { inbound: 4, idle: Duration::from_secs(60), prefer: None };
                 let seed = Seed([number; 32]);
                 let slots = (0..4).map(|_| ServerSlot::new()).collect();
                 let identity = Identity::new(&key(number), &seed);

@@ -177,11 +177,8 @@ impl DhtPeer {
     /// As [`DhtPeer::new`], for so many connections.
     #[must_use]
     pub fn with_slots(number: u64, count: usize) -> Self {
-        let settings = Settings {
-            inbound: count,
-            idle: std::time::Duration::from_secs(120),
-            prefer: None,
-        };
+        let settings =
+            Settings { inbound: count, idle: std::time::Duration::from_secs(120), prefer: None };
         let slots = (0..count).map(|_| PeerSlot::new()).collect();
         let identity = Identity::new(&key(number), &seed(number));
         let swarm = Swarm::new(Instant::ZERO, slots, identity, seed(number), settings);
