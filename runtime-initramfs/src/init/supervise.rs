@@ -136,10 +136,16 @@ impl Supervisor {
             Child::Exited(0) => Ok(Ended::Success),
             Child::Exited(_) => Ok(Ended::Failure),
             Child::Killed(signal) => {
-                self.failed(format_args!(
-                    "the boot client was ended by signal {}; 9 means that memory ran out, others a fault of it",
-                    signal as i32
-                ));
+                if signal == Signal::SIGKILL {
+                    self.failed(format_args!(
+                        "the boot client was killed, as the kernel does when memory runs out; give the machine more memory"
+                    ));
+                } else {
+                    let number = signal as i32;
+                    self.failed(format_args!(
+                        "the boot client was ended by signal {number}, which is a fault of it"
+                    ));
+                }
                 Ok(Ended::Failure)
             }
             Child::Told(next) => Err(next),
