@@ -26,7 +26,7 @@ fn words_for(provider: &Provider<'_>, more: &str) -> String {
 fn check_refused(mut machine: Vm, reason: &str) {
     let failed = machine.wait_for(" failed: ").unwrap();
     let expected = " failed: kexec: exit code 8: the running kernel did not load the image \
-                    (kexec_file_load: EPERM: Operation not permitted): ";
+                    (kexec_file_load: Operation not permitted (os error 1)): ";
     assert!(failed.contains(&format!("{expected}{reason}")), "{failed}");
     let end = machine.wait_for_end().unwrap();
     assert_eq!(end.code(), 0);
