@@ -7,6 +7,8 @@
 use std::fs;
 use std::path::Path;
 
+use phase_core::exit::Exit;
+
 use super::fetch::{failed, obtain, request, single_key, trusting};
 use super::kexec::{Error, assemble, start, trees};
 use super::networked;
@@ -14,7 +16,6 @@ use crate::acquire::Choice;
 use crate::cmdline::Action;
 use crate::console::{Console, Step};
 use crate::discovery::Search;
-use crate::exit::Exit;
 use crate::fetch::Fetch;
 use crate::fetch::image::{Image, Item, Selection};
 use crate::fetch::shelf::Shelf;

@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
+use phase_core::exit::Exit;
 use phase_core::wire::record::{Arch, Channel, Version};
 use phase_core::wire::url::Url;
 
@@ -14,7 +15,6 @@ use crate::acquire::{Acquire, Choice, Outcome, earliest_now};
 use crate::clock;
 use crate::console::{Console, Step, print};
 use crate::discovery::{Discovery, Search};
-use crate::exit::Exit;
 use crate::fetch::image::{Image, Item, Selection};
 use crate::fetch::output::Output;
 use crate::fetch::shelf::Shelf;

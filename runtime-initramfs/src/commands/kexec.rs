@@ -9,6 +9,7 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::Path;
 
+use phase_core::exit::Exit;
 use phase_core::limits::MANIFEST_MAX;
 use phase_core::wire::digest::Digest;
 use phase_core::wire::manifest::{self, Name, Policy};
@@ -16,7 +17,6 @@ use phase_core::wire::manifest::{self, Name, Policy};
 use super::text::Escaped;
 use crate::acquire::earliest_now;
 use crate::console::{Console, Step};
-use crate::exit::Exit;
 use crate::fetch;
 use crate::fetch::image::{Expected, Image, Item};
 use crate::fetch::output::MANIFEST;
@@ -80,10 +80,10 @@ impl Error {
             | Self::Read(..)
             | Self::TooLong(..)
             | Self::NoTree(_)
-            | Self::CommandLine(_)
-            | Self::Manifest(manifest::Error::NoTrust) => Exit::Usage,
+            | Self::CommandLine(_) => Exit::Usage,
             Self::Fetch(error) => error.exit(),
-            Self::Manifest(_) | Self::Missing(..) | Self::Other(..) => Exit::VerificationFailed,
+            Self::Manifest(error) => Exit::of_manifest(error),
+            Self::Missing(..) | Self::Other(..) => Exit::VerificationFailed,
         }
     }
 }

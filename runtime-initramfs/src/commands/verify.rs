@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::Path;
 
+use phase_core::exit::Exit;
 use phase_core::limits::MANIFEST_MAX;
 use phase_core::wire::manifest::{self, Policy};
 use phase_core::wire::record::Version;
@@ -18,7 +19,6 @@ use super::networked;
 use super::text::{Escaped, Object};
 use crate::acquire::earliest_now;
 use crate::console::{Console, Step, print};
-use crate::exit::Exit;
 use crate::fetch;
 use crate::fetch::image::{Image, Item};
 use crate::fetch::output::CMDLINE;
@@ -131,8 +131,7 @@ fn refuse(source: &str, error: manifest::Error, options: &Options, console: Cons
         // The exit status tells the same.
         let _ = print(&text);
     }
-    let exit =
-        if error == manifest::Error::NoTrust { Exit::Usage } else { Exit::VerificationFailed };
+    let exit = Exit::of_manifest(&error);
     console.failed(Step::Verify, exit, format_args!("{}: {error}", Escaped(source)))
 }
 

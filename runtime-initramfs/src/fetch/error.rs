@@ -2,13 +2,13 @@
 
 use std::fmt;
 
+use phase_core::exit::Exit;
 use phase_core::wire::manifest;
 use phase_core::wire::url::Url;
 
 use super::image::Item;
 use super::{download, output, part, source};
 use crate::console::Step;
-use crate::exit::Exit;
 use crate::http;
 
 /// Why an image could not be had from a provider.
@@ -120,10 +120,10 @@ impl Error {
     #[must_use]
     pub const fn exit(&self) -> Exit {
         match self {
-            Self::Manifest { source: manifest::Error::NoTrust, .. } => Exit::Usage,
-            Self::Manifest { .. }
-            | Self::Lied { .. }
-            | Self::Content { source: part::Error::Digest { .. }, .. } => Exit::VerificationFailed,
+            Self::Manifest { source, .. } => Exit::of_manifest(source),
+            Self::Lied { .. } | Self::Content { source: part::Error::Digest { .. }, .. } => {
+                Exit::VerificationFailed
+            }
             Self::Source { .. }
             | Self::Http { .. }
             | Self::Download { .. }

@@ -3,13 +3,13 @@
 use std::fs;
 use std::path::Path;
 
+use phase_core::exit::Exit;
 use phase_core::identity::SecretKey;
 use phase_core::wire::manifest::Error as Refused;
 
 use super::image::Selection;
 use super::output::Output;
 use super::*;
-use crate::exit::Exit;
 use crate::testing::Loopback;
 use crate::testing::sample::{INITRAMFS, KERNEL, MANIFEST, Sample, provider};
 use crate::testing::server::{Answer, Server};

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use phase_core::client::{self, CandidateId, Carriers};
+use phase_core::exit::Exit;
 use phase_core::select::TrustClass;
 use phase_core::wire::multiaddr::Address;
 use phase_core::wire::record::{Arch, Channel};
@@ -22,7 +23,6 @@ use super::text::{Escaped, complain, print_json, print_line};
 use super::{dht, trust};
 use crate::clock::Clock;
 use crate::discovery::{Discovery, Patience, Search, Until};
-use crate::exit::Exit;
 use crate::fetch::image::{Image, Selection};
 use crate::fetch::output::Output;
 use crate::fetch::progress::Progress;

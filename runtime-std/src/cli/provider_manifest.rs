@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Subcommand};
+use phase_core::exit::Exit;
 use phase_core::limits::{MANIFEST_BUFFER, MANIFEST_WORK, SIGNATURES_PER_MANIFEST};
 use phase_core::time::UnixTime;
 use phase_core::wire::manifest::{self, Envelope, KeySignature, Policy};
@@ -21,7 +22,6 @@ use crate::artifacts::{self, ImageId, once};
 use crate::clock;
 use crate::config;
 use crate::config::settings::{Flags, Settings};
-use crate::exit::Exit;
 use crate::fetch::image::Image;
 use crate::http::catalog::Manifest;
 use crate::manifests::{self, Signer};

@@ -5,6 +5,7 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use clap::Parser;
+use phase_core::exit::Exit;
 use phase_core::limits::MANIFEST_MAX;
 use phase_core::wire::manifest::{self, Policy};
 use phase_core::wire::record::{Arch, Channel};
@@ -17,7 +18,6 @@ use tracing_subscriber::filter::LevelFilter;
 use super::common::{Logging, Trusting, arch, start_logging};
 use super::text::{Escaped, complain, print_json, print_line, say};
 use super::trust;
-use crate::exit::Exit;
 use crate::fetch;
 use crate::fetch::image::{Image, Item};
 use crate::fetch::output::CMDLINE;
@@ -103,11 +103,7 @@ pub fn run(arguments: &Arguments) -> Exit {
                     explanation: error.to_string(),
                 });
             }
-            let exit = if error == manifest::Error::NoTrust {
-                Exit::Usage
-            } else {
-                Exit::VerificationFailed
-            };
+            let exit = Exit::of_manifest(&error);
             complain(NAME, exit, &format!("{}: {error}", Escaped(&arguments.manifest)))
         }
     }

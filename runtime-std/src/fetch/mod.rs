@@ -11,6 +11,7 @@ pub mod part;
 pub mod progress;
 pub mod source;
 
+use phase_core::exit::Exit;
 use phase_core::identity::PeerId;
 use phase_core::limits::MANIFEST_MAX;
 use phase_core::time::UnixTime;
@@ -26,7 +27,6 @@ use self::output::{Output, Ready};
 use self::part::Part;
 use self::progress::Progress;
 use self::source::Reach;
-use crate::exit::Exit;
 
 /// Somebody who offers a manifest.
 #[derive(Clone, Debug)]
@@ -145,10 +145,8 @@ impl Error {
     #[must_use]
     pub const fn exit(&self) -> Exit {
         match self {
-            Self::Manifest { source: manifest::Error::NoTrust, .. } => Exit::Usage,
-            Self::Manifest { .. } | Self::Part { source: part::Error::Digest { .. }, .. } => {
-                Exit::VerificationFailed
-            }
+            Self::Manifest { source, .. } => Exit::of_manifest(source),
+            Self::Part { source: part::Error::Digest { .. }, .. } => Exit::VerificationFailed,
             Self::Source(_)
             | Self::Http { .. }
             | Self::Download { .. }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use phase_core::client::{self, Carriers};
+use phase_core::exit::Exit;
 use tracing_subscriber::filter::LevelFilter;
 
 use self::print::{NAME, print};
@@ -17,7 +18,6 @@ use super::text::complain;
 use super::{dht, trust};
 use crate::clock::Clock;
 use crate::discovery::{Discovery, Patience, Search, Until};
-use crate::exit::Exit;
 
 /// Find boot images that providers announce, on this network or in the DHT.
 ///
