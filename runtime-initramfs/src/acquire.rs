@@ -6,6 +6,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use phase_core::client::CandidateId;
+use phase_core::fetch::image::Item;
 use phase_core::select::{ClockFloor, TrustClass};
 use phase_core::time::UnixTime;
 use phase_core::wire::trust::Trust;
@@ -15,9 +16,8 @@ use crate::clock::{self, EPOCH, unix_time};
 use crate::console::{Console, Step};
 use crate::discovery::Discovery;
 use crate::executor;
-use crate::fetch::image::{Image, Item};
 use crate::fetch::source::{self, RESOLVE_MAX, Reach};
-use crate::fetch::{Error, Failures, Fetch, Provider};
+use crate::fetch::{Error, Failures, Fetch, Image, Provider};
 use crate::network::{Network, Stream};
 
 /// How long further providers are collected once one is found: one with a later version goes first.
@@ -168,7 +168,7 @@ impl<'a, 'f> Acquire<'a, 'f> {
     fn bring(&mut self, provider: &Provider, choice: Choice<'_>) -> Result<Box<Image>, Box<Error>> {
         let image = self.fetch.image(provider)?;
         self.fetch.artifacts(provider, &choice(&image))?;
-        Ok(Box::new(image))
+        Ok(image)
     }
 
     /// Tells why the one who was tried last failed.

@@ -10,6 +10,9 @@ use std::io::{self, Read as _};
 use std::path::Path;
 
 use phase_core::exit::Exit;
+use phase_core::fetch::image::Item;
+use phase_core::fetch::output::MANIFEST;
+use phase_core::fetch::part::Expected;
 use phase_core::limits::MANIFEST_MAX;
 use phase_core::wire::digest::Digest;
 use phase_core::wire::manifest::{self, Name, Policy};
@@ -17,9 +20,7 @@ use phase_core::wire::manifest::{self, Name, Policy};
 use super::text::Escaped;
 use crate::acquire::earliest_now;
 use crate::console::{Console, Step};
-use crate::fetch;
-use crate::fetch::image::{Expected, Image, Item};
-use crate::fetch::output::MANIFEST;
+use crate::fetch::{self, Image};
 use crate::kexec::command_line::{self, COMMAND_LINE_MAX};
 use crate::kexec::fdt::FDT_MAX;
 use crate::kexec::{self, device_tree};
@@ -143,7 +144,7 @@ fn verified(
         insecure: options.insecure,
     };
     let image =
-        Image::verify(document, None, &policy).map_err(|error| Box::new(Error::Manifest(error)))?;
+        fetch::verify(document, None, &policy).map_err(|error| Box::new(Error::Manifest(error)))?;
     console.step(Step::Verify, format_args!("{image}"));
     let mut of = |item: &Item| read_verified(directory, &item.name, item.expected);
     assemble(&image, &options.starting, &mut of)
@@ -196,7 +197,7 @@ pub(super) fn trees<'i>(image: &'i Image, wanted: Option<&str>) -> Vec<&'i Item>
         None => None,
     };
     let is_wanted = |item: &&Item| match &wanted {
-        Some(wanted) => item.name == *wanted,
+        Some(wanted) => item.name == wanted.as_str(),
         None => item.name.starts_with("dtbs/"),
     };
     image.items.iter().filter(is_wanted).collect()

@@ -4,10 +4,12 @@ use std::fs;
 use std::path::Path;
 
 use phase_core::exit::Exit;
+use phase_core::fetch::image::Selection;
 use phase_core::identity::SecretKey;
+use phase_core::time::UnixTime;
 use phase_core::wire::manifest::Error as Refused;
+use phase_core::wire::trust::Trust;
 
-use super::image::Selection;
 use super::output::Output;
 use super::*;
 use crate::testing::Loopback;
@@ -49,7 +51,7 @@ impl Trial {
     fn directory(&self, directory: &Path, server: &Server) -> Result<(), Box<Error>> {
         let mut fetch = self.fetch(Shelf::in_directory(Output::open(directory)?));
         let image = one(&mut fetch, server, &[Selection::All])?;
-        let items = image.wanted(&[Selection::All]);
+        let items: Vec<_> = image.wanted(&[Selection::All]).collect();
         fetch.shelf().commit(&image, &items)
     }
 }
@@ -58,10 +60,10 @@ fn one(
     fetch: &mut Fetch<'_>,
     server: &Server,
     selection: &[Selection],
-) -> Result<Image, Box<Error>> {
+) -> Result<Box<Image>, Box<Error>> {
     let provider = provider(server);
     let image = fetch.image(&provider)?;
-    fetch.artifacts(&provider, &image.wanted(selection))?;
+    fetch.artifacts(&provider, &image.wanted(selection).collect::<Vec<_>>())?;
     Ok(image)
 }
 
@@ -438,7 +440,7 @@ fn a_failed_verification_says_more_than_a_broken_connection() {
     let content = Error::Content {
         name: "kernel".into(),
         url: url.clone(),
-        source: part::Error::Digest { have: digest, want: digest },
+        source: part::Error::Flaw(Flaw::Digest { have: digest, want: digest }),
     };
     let nowhere = || Box::new(Error::Nowhere { url: url.clone(), name: "kernel".into() });
     let mut failures = Failures::default();

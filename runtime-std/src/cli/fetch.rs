@@ -6,8 +6,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Parser;
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use phase_core::client::{self, CandidateId, Carriers};
 use phase_core::exit::Exit;
+use phase_core::fetch::image::Selection;
+use phase_core::fetch::request::{Request, named_by};
 use phase_core::select::TrustClass;
 use phase_core::wire::multiaddr::Address;
 use phase_core::wire::record::{Arch, Channel};
@@ -23,11 +26,10 @@ use super::text::{Escaped, complain, print_json, print_line};
 use super::{dht, trust};
 use crate::clock::Clock;
 use crate::discovery::{Discovery, Patience, Search, Until};
-use crate::fetch::image::{Image, Selection};
 use crate::fetch::output::Output;
 use crate::fetch::progress::Progress;
 use crate::fetch::source::{self, Reach};
-use crate::fetch::{self, Provider, Request};
+use crate::fetch::{self, Image, Provider};
 
 const NAME: &str = "phase-fetch";
 
@@ -53,7 +55,7 @@ pub struct Arguments {
     #[arg(long, value_name = "DIR")]
     output: PathBuf,
     /// Fetch only these files; may be given more than once.
-    #[arg(long = "artifact", value_name = "NAME", value_enum, default_value = "all")]
+    #[arg(long = "artifact", value_name = "NAME", value_parser = selection(), default_value = "all")]
     artifacts: Vec<Selection>,
     /// Release channel. The default is what MANIFEST_URL says, else stable.
     #[arg(long, value_name = "CHANNEL")]
@@ -115,6 +117,21 @@ fn url(text: &str) -> Result<Url, String> {
     })
 }
 
+/// Reads the name of a selection.
+fn selection() -> impl TypedValueParser<Value = Selection> {
+    let names = Selection::EVERY.map(|one| {
+        PossibleValue::new(one.name()).help(match one {
+            Selection::Kernel => "The kernel",
+            Selection::Initramfs => "The initial RAM file system",
+            Selection::Rootfs => "The root file system",
+            Selection::Dtbs => "Every device tree",
+            Selection::All => "Everything that the manifest names",
+        })
+    });
+    PossibleValuesParser::new(names)
+        .try_map(|name| Selection::parse(&name).ok_or("no such selection"))
+}
+
 /// Runs the command; `clock` was started with the process.
 #[must_use]
 pub fn run(arguments: &Arguments, clock: Clock) -> Exit {
@@ -157,12 +174,7 @@ pub fn run(arguments: &Arguments, clock: Clock) -> Exit {
 
 /// The channel and architecture: what was said, else what the URL says, else the defaults.
 fn which(arguments: &Arguments) -> (Channel, Arch) {
-    let of_url = arguments.url.as_ref().and_then(|url| {
-        let (channel, arch) =
-            url.path().strip_prefix('/')?.strip_suffix("/manifest.json")?.split_once('/')?;
-        Some((channel.parse::<Channel>().ok()?, Arch::canonical(arch).ok()?))
-    });
-    let (url_channel, url_arch) = of_url.unzip();
+    let (url_channel, url_arch) = arguments.url.as_ref().and_then(named_by).unzip();
     let channel =
         arguments.channel.clone().or(url_channel).unwrap_or_else(super::common::default_channel);
     let arch = arguments.arch.clone().or(url_arch).unwrap_or_else(super::common::own_arch);
@@ -273,11 +285,7 @@ impl Job<'_> {
 
     async fn try_fetch(&self, provider: &Provider) -> Result<(), fetch::Error> {
         let image = fetch::manifest(provider, &self.request).await?;
-        let version = image.version.as_ref().map_or("-", |version| version.as_str());
-        self.progress.say(&format!(
-            "manifest {} of {} {}, version {version}, from {}",
-            image.manifest_version, image.channel, image.arch, provider.url
-        ));
+        self.progress.say(&format!("{image}, from {}", provider.url));
         fetch::artifacts(&image, provider, &self.arguments.artifacts, &self.output, &self.progress)
             .await?;
         self.report(&image, provider);
@@ -288,7 +296,7 @@ impl Job<'_> {
         let directory = self.output.directory();
         let path = |name: &str| directory.join(name).display().to_string();
         let files = image.wanted(&self.arguments.artifacts).map(|item| File {
-            name: item.name.clone(),
+            name: item.name.to_string(),
             path: path(&item.name),
             size: item.expected.size,
             digest: item.expected.digest.to_string(),
