@@ -7,6 +7,7 @@
 use core::fmt;
 
 use crate::wire::digest::Digest;
+use crate::wire::text;
 
 /// The manifest's name.
 pub const MANIFEST: &str = "manifest.json";
@@ -25,8 +26,9 @@ pub const NAMES: [&str; 5] = ["kernel", "initramfs", "rootfs", CMDLINE, MANIFEST
 pub fn hidden_name(digest: &Digest) -> impl fmt::Display {
     let digest = *digest;
     fmt::from_fn(move |f| {
+        let mut hex = [0; 64];
         f.write_str(".")?;
-        digest.as_octets().iter().try_for_each(|octet| write!(f, "{octet:02x}"))?;
+        f.write_str(text::encode_hex(digest.as_octets(), &mut hex).map_err(|_| fmt::Error)?)?;
         f.write_str(".part")
     })
 }

@@ -2,8 +2,8 @@
 
 use std::fmt;
 use std::path::Path;
-use std::time::Duration;
 
+use phase_core::client::patience::NETWORK_TIME;
 use phase_core::exit::Exit;
 use phase_core::fetch::image::{Item, Selection};
 use phase_core::fetch::request::{Request, named_by};
@@ -21,9 +21,6 @@ use crate::fetch::shelf::Shelf;
 use crate::fetch::{Error, Fetch, Image, Provider};
 use crate::network::Network;
 use crate::options::Options;
-
-/// How long to wait for an address when nothing is said.
-const NETWORK_TIME: Duration = Duration::from_secs(10);
 
 /// Runs the command; the exit status is its result.
 #[must_use]

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use phase_core::client::patience::{COLLECT, COMPARE};
 use phase_core::client::{self, CandidateId, Carriers};
 use phase_core::exit::Exit;
 use phase_core::fetch::image::Selection;
@@ -25,19 +26,13 @@ use super::dht::{Bootstraps, Mode};
 use super::text::{Escaped, complain, print_json, print_line};
 use super::{dht, trust};
 use crate::clock::Clock;
-use crate::discovery::{Discovery, Patience, Search, Until};
+use crate::discovery::{Discovery, Search};
 use crate::fetch::output::Output;
 use crate::fetch::progress::Progress;
 use crate::fetch::source::{self, Reach};
 use crate::fetch::{self, Image, Provider};
 
 const NAME: &str = "phase-fetch";
-
-/// How long further providers are collected once one is found: one with a later version goes first.
-const COLLECT: Duration = Duration::from_millis(100);
-
-/// How long one provider's connection is waited for when several are compared.
-const COMPARE: Duration = Duration::from_millis(500);
 
 /// Fetch a boot image and verify it.
 ///
@@ -209,13 +204,8 @@ impl Job<'_> {
             Ok(discovery) => discovery,
             Err(error) => return complain(NAME, Exit::Internal, &error),
         };
-        let patience = Patience::of(self.arguments.timeout, discovery.carriers());
-        let until = match self.arguments.mode {
-            Mode::Auto | Mode::Lan | Mode::Wan => Until::Found,
-            Mode::All => Until::TimeIsOver,
-        };
-        discovery.run(until, patience).await;
-        discovery.run(Until::TimeIsOver, Patience::exactly(COLLECT)).await;
+        discovery.run(self.arguments.timeout).await;
+        discovery.collect(COLLECT).await;
         let mut tried = Vec::new();
         let mut exit = None;
         if let Some(done) = self.try_found(&mut discovery, &mut tried, &mut exit).await {
@@ -223,7 +213,7 @@ impl Job<'_> {
         }
         if !tried.is_empty() {
             // Others may answer more slowly.
-            discovery.run(Until::TimeIsOver, patience).await;
+            discovery.run_again().await;
             if let Some(done) = self.try_found(&mut discovery, &mut tried, &mut exit).await {
                 return done;
             }

@@ -72,8 +72,7 @@ pub fn load_with_bootstraps(words: &[String]) -> Result<(Trust, Vec<Address>), E
 /// The earliest time it can be: by this machine's clock, or by what the program and the trust store know.
 #[must_use]
 pub fn earliest_now(trust: &Trust) -> UnixTime {
-    let epoch = trust.epoch().map_or(EPOCH, |epoch| epoch.max(EPOCH));
-    ClockFloor::new(epoch, Some(unix_time())).floor()
+    ClockFloor::of(trust, EPOCH, Some(unix_time())).floor()
 }
 
 fn add(trust: &mut Trust, bootstraps: &mut Vec<Address>, word: &str) -> Result<(), Error> {

@@ -17,7 +17,7 @@ use super::dht::{Bootstraps, Mode};
 use super::text::complain;
 use super::{dht, trust};
 use crate::clock::Clock;
-use crate::discovery::{Discovery, Patience, Search, Until};
+use crate::discovery::{Discovery, Search};
 
 /// Find boot images that providers announce, on this network or in the DHT.
 ///
@@ -135,11 +135,6 @@ async fn discover(arguments: &Arguments, search: Search, clock: Clock) -> Exit {
     if arguments.watch {
         return watch::run(&mut discovery, &wanted, arguments.printing, arguments.timeout).await;
     }
-    let until = match arguments.mode {
-        Mode::Auto | Mode::Lan | Mode::Wan => Until::Found,
-        Mode::All => Until::TimeIsOver,
-    };
-    let patience = Patience::of(arguments.timeout, discovery.carriers());
-    discovery.run(until, patience).await;
+    discovery.run(arguments.timeout).await;
     print(&discovery, &wanted, arguments.printing)
 }
