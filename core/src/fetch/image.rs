@@ -105,11 +105,16 @@ impl<D: AsRef<[u8]>> Image<D> {
     ) -> Result<Self, manifest::Error> {
         let Verified { manifest, signed_by, digest } =
             manifest::verify(document.as_ref(), buffer, policy)?;
+        let mut items = Vec::new();
+        for artifact in manifest.artifacts() {
+            // As many as in a manifest.
+            let _ = items.push(Item::new(artifact, url));
+        }
         Ok(Self {
             digest,
             manifest_version: manifest.manifest_version,
             cmdline: manifest.cmdline.map(|cmdline| cmdline.chars().collect()),
-            items: manifest.artifacts().map(|artifact| Item::new(artifact, url)).collect(),
+            items,
             channel: manifest.channel,
             arch: manifest.arch,
             created_at: manifest.created_at,

@@ -31,16 +31,8 @@ impl Request {
         digest: Option<&'a Digest>,
         version: Option<&'a Version>,
     ) -> Policy<'a> {
-        Policy {
-            channel: &self.channel,
-            arch: &self.arch,
-            trust: &self.trust,
-            floor: 0,
-            now: self.now,
-            digest,
-            version,
-            insecure: self.insecure,
-        }
+        let Self { channel, arch, trust, insecure, now } = self;
+        Policy { digest, version, ..Policy::new(channel, arch, trust, *now, *insecure) }
     }
 
     /// Whether there is one provider alone whose adverts are accepted: no other can have a later version.

@@ -132,17 +132,9 @@ fn verified(
     let (channel, _) = manifest::claim(&document);
     let channel = channel.filter(|_| !options.said.channel);
     let own = Options::default();
-    let policy = Policy {
-        channel: channel.as_ref().unwrap_or(&options.channel),
-        // An image for another machine cannot be started.
-        arch: &own.arch,
-        trust: &trust,
-        floor: 0,
-        now: earliest_now(&trust),
-        digest: None,
-        version: None,
-        insecure: options.insecure,
-    };
+    let channel = channel.as_ref().unwrap_or(&options.channel);
+    // An image for another machine cannot be started.
+    let policy = Policy::new(channel, &own.arch, &trust, earliest_now(&trust), options.insecure);
     let image =
         fetch::verify(document, None, &policy).map_err(|error| Box::new(Error::Manifest(error)))?;
     console.step(Step::Verify, format_args!("{image}"));

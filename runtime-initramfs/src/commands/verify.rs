@@ -108,16 +108,9 @@ fn image(
     let (channel, arch) = manifest::claim(&document);
     let channel = channel.filter(|_| !options.said.channel);
     let arch = arch.filter(|_| !options.said.arch);
-    let policy = Policy {
-        channel: channel.as_ref().unwrap_or(&options.channel),
-        arch: arch.as_ref().unwrap_or(&options.arch),
-        trust,
-        floor: 0,
-        now: earliest_now(trust),
-        digest: None,
-        version: None,
-        insecure: options.insecure,
-    };
+    let channel = channel.as_ref().unwrap_or(&options.channel);
+    let arch = arch.as_ref().unwrap_or(&options.arch);
+    let policy = Policy::new(channel, arch, trust, earliest_now(trust), options.insecure);
     fetch::verify(document, url, &policy)
 }
 

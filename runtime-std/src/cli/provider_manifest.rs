@@ -187,16 +187,9 @@ fn judge(
     insecure: bool,
 ) -> Result<Box<Image>, manifest::Error> {
     let (channel, arch) = manifest::claim(&document);
-    let policy = Policy {
-        channel: &channel.unwrap_or_else(default_channel),
-        arch: &arch.unwrap_or_else(own_arch),
-        trust: store,
-        floor: 0,
-        now,
-        digest: None,
-        version: None,
-        insecure,
-    };
+    let channel = channel.unwrap_or_else(default_channel);
+    let arch = arch.unwrap_or_else(own_arch);
+    let policy = Policy::new(&channel, &arch, store, now, insecure);
     fetch::verify(document, None, &policy)
 }
 

@@ -148,16 +148,8 @@ fn image(
     let channel = arguments.channel.clone().or(channel);
     let channel = channel.unwrap_or_else(super::common::default_channel);
     let arch = arguments.arch.clone().or(arch).unwrap_or_else(super::common::own_arch);
-    let policy = Policy {
-        channel: &channel,
-        arch: &arch,
-        trust: store,
-        floor: 0,
-        now: trust::earliest_now(store),
-        digest: None,
-        version: None,
-        insecure: arguments.trusting.insecure,
-    };
+    let (now, insecure) = (trust::earliest_now(store), arguments.trusting.insecure);
+    let policy = Policy::new(&channel, &arch, store, now, insecure);
     fetch::verify(document, url, &policy)
 }
 
