@@ -45,8 +45,16 @@ impl Item {
             locations: Vec::new(),
             path: artifact.path().and_then(|path| String::try_from(path).ok()),
         };
-        // Names are as long as there is room.
-        let _ = fmt::Write::write_fmt(&mut item.name, format_args!("{}", artifact.name));
+        let parts = match artifact.name {
+            Name::Kernel => ["kernel", ""],
+            Name::Initramfs => ["initramfs", ""],
+            Name::Rootfs => ["rootfs", ""],
+            Name::Dtb(name) => ["dtbs/", name],
+        };
+        for part in parts {
+            // Names are as long as there is room.
+            let _ = item.name.push_str(part);
+        }
         if let Some(url) = url {
             // One whose URL would be too long leads nowhere; the others remain. There are no more than places.
             for location in artifact.locations(url).flatten() {

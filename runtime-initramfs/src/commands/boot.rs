@@ -18,7 +18,7 @@ use crate::cmdline::Action;
 use crate::console::{Console, Step};
 use crate::discovery::Search;
 use crate::fetch::shelf::Shelf;
-use crate::fetch::{Fetch, Image};
+use crate::fetch::{self, Fetch, Image};
 use crate::kexec;
 use crate::network::Network;
 use crate::options::Options;
@@ -108,7 +108,7 @@ fn bring(
 
 /// Kernel, initramfs, and the device trees that may be for this machine.
 fn wanted<'i>(image: &'i Image, options: &Options) -> Vec<&'i Item> {
-    let mut items: Vec<_> = image.wanted(&[Selection::Kernel, Selection::Initramfs]).collect();
+    let mut items = fetch::wanted(image, &[Selection::Kernel, Selection::Initramfs]);
     items.extend(trees(image, options.starting.device_tree.as_deref()));
     items
 }

@@ -18,7 +18,7 @@ use crate::console::{Console, Step, print};
 use crate::discovery::{Discovery, Search};
 use crate::fetch::output::Output;
 use crate::fetch::shelf::Shelf;
-use crate::fetch::{Error, Fetch, Image, Provider};
+use crate::fetch::{Error, Fetch, Image, Provider, wanted};
 use crate::network::Network;
 use crate::options::Options;
 
@@ -114,12 +114,12 @@ fn fetch(
         selection => selection,
     };
     let mut fetch = Fetch::new(&network, &request, console, Shelf::in_directory(output));
-    let choice: Choice<'_> = &|image| image.wanted(selection).collect();
+    let choice: Choice<'_> = &|image| wanted(image, selection);
     let (image, provider) = match obtain(options, search, network, &mut fetch, choice, console) {
         Ok(both) => both,
         Err(exit) => return exit,
     };
-    let items: Vec<_> = image.wanted(selection).collect();
+    let items = wanted(&image, selection);
     if let Err(error) = fetch.shelf().commit(&image, &items) {
         return failed(&error, console);
     }

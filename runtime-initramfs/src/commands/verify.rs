@@ -237,5 +237,5 @@ fn file(item: &Item, directory: &Path) -> Found {
         },
     };
     let path = path.map(|path| path.display().to_string());
-    Found { name: item.name.to_string(), path, reason }
+    Found { name: item.name.as_str().to_owned(), path, reason }
 }

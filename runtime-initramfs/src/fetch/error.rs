@@ -97,7 +97,7 @@ impl Error {
     }
 
     pub(super) fn part(item: &Item, source: part::Error) -> Box<Self> {
-        Box::new(Self::Part { name: item.name.to_string(), source })
+        Box::new(Self::Part { name: item.name.as_str().to_owned(), source })
     }
 
     /// Whether another provider may do better; a full disk stays full.

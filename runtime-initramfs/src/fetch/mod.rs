@@ -20,7 +20,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use phase_core::fetch::image::{self, Item};
+use phase_core::fetch::image::{self, Item, Selection};
 use phase_core::fetch::part::Flaw;
 use phase_core::fetch::request::Request;
 use phase_core::identity::PeerId;
@@ -80,6 +80,16 @@ pub fn verify(
     policy: &Policy<'_>,
 ) -> Result<Box<Image>, manifest::Error> {
     Image::verify(document, &mut vec![0; MANIFEST_BUFFER], url, policy).map(Box::new)
+}
+
+/// The files of an image that are asked for.
+#[must_use]
+pub fn wanted<'i>(image: &'i Image, selection: &[Selection]) -> Vec<&'i Item> {
+    let mut wanted = Vec::new();
+    for item in image.wanted(selection) {
+        wanted.push(item);
+    }
+    wanted
 }
 
 /// A server that gave a wrong file.
@@ -205,7 +215,7 @@ impl<'a> Fetch<'a> {
         if part.verify().is_ok() {
             return Ok(());
         }
-        let (url, name) = (Box::new(provider.url.clone()), item.name.to_string());
+        let (url, name) = (Box::new(provider.url.clone()), item.name.as_str().to_owned());
         let mut last = Box::new(Error::Nowhere { url, name });
         for url in &item.locations {
             let deadline = clock::now() + RESOLVE_MAX;
@@ -237,7 +247,7 @@ impl<'a> Fetch<'a> {
         url: &Url,
     ) -> Result<(), Box<Error>> {
         let lie = Lie { address: origin.address, url: url.clone(), digest: item.expected.digest };
-        let (name, boxed_url) = (item.name.to_string(), Box::new(url.clone()));
+        let (name, boxed_url) = (item.name.as_str().to_owned(), Box::new(url.clone()));
         if self.lies.contains(&lie) {
             return Err(Box::new(Error::Lied { name, url: boxed_url }));
         }

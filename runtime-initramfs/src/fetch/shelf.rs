@@ -42,7 +42,7 @@ impl Shelf {
     /// `Missing`: it was not fetched, or was taken before.
     pub fn take(&mut self, item: &Item) -> Result<Vec<u8>, Box<Error>> {
         let Some(part) = self.find(item.expected) else {
-            return Err(Box::new(Error::Missing { name: item.name.to_string() }));
+            return Err(Box::new(Error::Missing { name: item.name.as_str().to_owned() }));
         };
         part.into_octets().map_err(|source| Error::part(item, source))
     }
@@ -58,11 +58,11 @@ impl Shelf {
             let twin =
                 fetched.iter_mut().find(|(_, part)| part.tally().expected() == item.expected);
             if let Some((names, _)) = twin {
-                names.push(item.name.to_string());
+                names.push(item.name.as_str().to_owned());
             } else if let Some(part) = self.find(item.expected) {
-                fetched.push((vec![item.name.to_string()], part));
+                fetched.push((vec![item.name.as_str().to_owned()], part));
             } else {
-                kept.push(item.name.to_string());
+                kept.push(item.name.as_str().to_owned());
             }
         }
         match &self.place {

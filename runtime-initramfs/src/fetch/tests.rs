@@ -4,7 +4,6 @@ use std::fs;
 use std::path::Path;
 
 use phase_core::exit::Exit;
-use phase_core::fetch::image::Selection;
 use phase_core::identity::SecretKey;
 use phase_core::time::UnixTime;
 use phase_core::wire::manifest::Error as Refused;
@@ -51,7 +50,7 @@ impl Trial {
     fn directory(&self, directory: &Path, server: &Server) -> Result<(), Box<Error>> {
         let mut fetch = self.fetch(Shelf::in_directory(Output::open(directory)?));
         let image = one(&mut fetch, server, &[Selection::All])?;
-        let items: Vec<_> = image.wanted(&[Selection::All]).collect();
+        let items = wanted(&image, &[Selection::All]);
         fetch.shelf().commit(&image, &items)
     }
 }
@@ -63,7 +62,7 @@ fn one(
 ) -> Result<Box<Image>, Box<Error>> {
     let provider = provider(server);
     let image = fetch.image(&provider)?;
-    fetch.artifacts(&provider, &image.wanted(selection).collect::<Vec<_>>())?;
+    fetch.artifacts(&provider, &wanted(&image, selection))?;
     Ok(image)
 }
 
