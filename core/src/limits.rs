@@ -84,6 +84,9 @@ pub const TRUST_LINES: usize = 64;
 /// Octets of one line of a trust file.
 pub const TRUST_LINE_MAX: usize = 256;
 
+/// Octets of a trust file: every line at its longest, with the end of the line.
+pub const TRUST_FILE_MAX: usize = TRUST_LINES * (TRUST_LINE_MAX + 2);
+
 /// Keys of a trust store.
 pub const TRUST_KEYS: usize = 32;
 

@@ -6,6 +6,8 @@ use std::task::Poll;
 use std::time::Duration;
 
 use phase_core::client::CandidateId;
+use phase_core::client::patience::{COLLECT, COMPARE};
+use phase_core::fetch::image::Item;
 use phase_core::select::{ClockFloor, TrustClass};
 use phase_core::time::UnixTime;
 use phase_core::wire::trust::Trust;
@@ -15,19 +17,12 @@ use crate::clock::{self, EPOCH, unix_time};
 use crate::console::{Console, Step};
 use crate::discovery::Discovery;
 use crate::executor;
-use crate::fetch::image::{Image, Item};
 use crate::fetch::source::{self, RESOLVE_MAX, Reach};
-use crate::fetch::{Error, Failures, Fetch, Provider};
+use crate::fetch::{Error, Failures, Fetch, Image, Provider};
 use crate::network::{Network, Stream};
-
-/// How long further providers are collected once one is found: one with a later version goes first.
-const COLLECT: Duration = Duration::from_millis(100);
 
 /// How long others may take to answer when the first ones fail: three questions on each link.
 const OTHERS: Duration = Duration::from_secs(3);
-
-/// How long one provider's connection is waited for when several are compared.
-const COMPARE: Duration = Duration::from_millis(500);
 
 /// Providers that are compared.
 const COMPARED: usize = 4;
@@ -66,8 +61,7 @@ pub struct Acquire<'a, 'f> {
 /// The earliest time it can be: by this machine's clock, or by what the program and the trust store know.
 #[must_use]
 pub fn earliest_now(trust: &Trust) -> UnixTime {
-    let epoch = trust.epoch().map_or(EPOCH, |epoch| epoch.max(EPOCH));
-    ClockFloor::new(epoch, Some(unix_time())).floor()
+    ClockFloor::of(trust, EPOCH, Some(unix_time())).floor()
 }
 
 impl<'a, 'f> Acquire<'a, 'f> {
@@ -168,7 +162,7 @@ impl<'a, 'f> Acquire<'a, 'f> {
     fn bring(&mut self, provider: &Provider, choice: Choice<'_>) -> Result<Box<Image>, Box<Error>> {
         let image = self.fetch.image(provider)?;
         self.fetch.artifacts(provider, &choice(&image))?;
-        Ok(Box::new(image))
+        Ok(image)
     }
 
     /// Tells why the one who was tried last failed.

@@ -13,8 +13,9 @@ use std::fmt;
 use std::io;
 use std::time::Duration;
 
+use phase_core::exit::Exit;
+
 use crate::clock;
-use crate::exit::Exit;
 use crate::sys::output::{self, Output};
 
 /// The parts of a boot, as they are named on the console.

@@ -23,7 +23,6 @@ mod escape;
 #[cfg(target_os = "linux")]
 pub mod executor;
 #[cfg(target_os = "linux")]
-pub mod exit;
 #[cfg(target_os = "linux")]
 pub mod fetch;
 #[cfg(target_os = "linux")]

@@ -1,17 +1,17 @@
 //! `phase-boot`: chooses the command, by its first argument or by the name it was called by.
 
 #[cfg(target_os = "linux")]
-fn main() -> phase_boot::exit::Exit {
+fn main() -> std::process::ExitCode {
     use phase_boot::commands;
     use phase_boot::console::{Console, Step};
-    use phase_boot::exit::Exit;
     use phase_boot::options::{Command, Options, Request};
+    use phase_core::exit::Exit;
 
     if phase_boot::init::is_first_process() {
         commands::boot::first_process();
     }
     let console = Console::of_process();
-    match Options::of_arguments(std::env::args_os()) {
+    let exit = match Options::of_arguments(std::env::args_os()) {
         Ok(Request::Print(text)) => phase_boot::console::print(&text),
         Ok(Request::Run(Command::Discover, options)) => commands::discover::run(&options, console),
         Ok(Request::Run(Command::Fetch, options)) => commands::fetch::run(&options, console),
@@ -19,7 +19,8 @@ fn main() -> phase_boot::exit::Exit {
         Ok(Request::Run(Command::Kexec, options)) => commands::kexec::run(&options, console),
         Ok(Request::Run(Command::Boot, options)) => commands::boot::run(&options, console),
         Err(error) => console.failed(Step::Boot, Exit::Usage, format_args!("{error}")),
-    }
+    };
+    exit.code().into()
 }
 
 #[cfg(not(target_os = "linux"))]

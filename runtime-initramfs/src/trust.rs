@@ -4,14 +4,11 @@ use std::fmt;
 use std::fs::File;
 use std::io::{self, Read as _};
 
-use phase_core::limits::{TRUST_LINE_MAX, TRUST_LINES};
+use phase_core::limits::TRUST_FILE_MAX;
 use phase_core::wire::multiaddr::Address;
-use phase_core::wire::trust::{self, Trust};
+use phase_core::wire::trust::{self, NO_KEY, Trust, Word};
 
 use crate::escape::Quoted;
-
-/// Octets of a trust file: every line at its longest.
-const FILE_MAX: usize = TRUST_LINES * (TRUST_LINE_MAX + 2);
 
 /// Why a word was refused.
 #[derive(Debug)]
@@ -28,11 +25,9 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Word(error) => write!(f, "trust: {error}"),
-            Self::Unreadable(word, source) => write!(
-                f,
-                "trust {}: no peer id (12D3KooW...), no release key (ed25519:...), and as a trust file: {source}",
-                Quoted(word)
-            ),
+            Self::Unreadable(word, source) => {
+                write!(f, "trust {}: {NO_KEY}, and as a trust file: {source}", Quoted(word))
+            }
             Self::File(path, error) => write!(f, "trust {}: {error}", Quoted(path)),
         }
     }
@@ -57,13 +52,9 @@ pub fn load(words: &[String]) -> Result<(Trust, Vec<Address>), Error> {
 }
 
 fn add(trust: &mut Trust, bootstraps: &mut Vec<Address>, word: &str) -> Result<(), Error> {
-    let looks_like_a_key = word.starts_with("ed25519:") || word.starts_with("12D3KooW");
-    if !word.contains('/') {
-        match trust.add_word(word) {
-            Ok(()) => return Ok(()),
-            Err(error) if looks_like_a_key => return Err(Error::Word(error)),
-            Err(_) => {}
-        }
+    match trust.add_key_or_file(word).map_err(Error::Word)? {
+        Word::Key => return Ok(()),
+        Word::File => {}
     }
     let text = read(word).map_err(|source| Error::Unreadable(word.to_owned(), source))?;
     trust.add_file(&text).map_err(|error| Error::File(word.to_owned(), error))?;
@@ -74,7 +65,7 @@ fn add(trust: &mut Trust, bootstraps: &mut Vec<Address>, word: &str) -> Result<(
 /// Reads a file, but no more of it than a trust file can have and still be refused for its length.
 fn read(path: &str) -> io::Result<Vec<u8>> {
     let mut text = Vec::new();
-    let limit = u64::try_from(FILE_MAX + 1).unwrap_or(u64::MAX);
+    let limit = u64::try_from(TRUST_FILE_MAX + 1).unwrap_or(u64::MAX);
     File::open(path)?.take(limit).read_to_end(&mut text)?;
     Ok(text)
 }

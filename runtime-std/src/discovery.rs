@@ -4,16 +4,16 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use phase_core::client::patience::Patience;
 use phase_core::client::{Candidate, CandidateId, Carriers, Client, Config, Event, Mode};
-use phase_core::dht::finder::{Bootstrap, Finder, Reach, Wide as _};
+use phase_core::dht::finder::{Bootstrap, Finder, Wide as _};
 use phase_core::limits::{ASSEMBLERS_CLIENT, RX_FULL, TX_CLIENT};
 use phase_core::rng::Seed;
-use phase_core::select::TrustClass;
 use phase_core::time::Instant;
 use phase_core::wire::multiaddr::Address;
 use phase_core::wire::record::{Arch, Channel};
-use phase_core::wire::trust::{self, Trust};
-use tokio::time::{sleep, timeout};
+use phase_core::wire::trust::Trust;
+use tokio::time::timeout;
 
 use crate::bootstrap::{self, Peer, Resolved, Resolver};
 use crate::clock::{Clock, EPOCH, unix_time};
@@ -21,15 +21,6 @@ use crate::driver::{Driver, NetOptions};
 use crate::net;
 use crate::net::connections::Manner;
 use crate::slots::Slots;
-
-/// How long a first acceptable advert waits for one that is trusted further.
-const BETTER_WITHIN: Duration = Duration::from_millis(100);
-
-/// How long to look on the LAN when nothing is said: three questions on each link, the last after a second.
-const LAN_TIME: Duration = Duration::from_secs(3);
-
-/// How long to look in the DHT when nothing is said: names to resolve, and one search, which ends by itself.
-const DHT_TIME: Duration = Duration::from_secs(15);
 
 /// Connections at one time: each of a lookup's three paths has one, one is for a provider itself, and as many may be
 /// with peers that say nothing.
@@ -72,46 +63,6 @@ pub struct Search {
     pub mode: Mode,
 }
 
-/// When a discovery is done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Until {
-    /// With the first acceptable advert from the LAN or its provider itself, or the end of the search in the DHT that
-    /// found one; one that is not signed or whose signer is not named waits a moment for a better one, where there can
-    /// be one.
-    Found,
-    /// When the time is over.
-    TimeIsOver,
-}
-
-/// How long a discovery goes on when it is not done before.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Patience {
-    /// So long in any case.
-    pub least: Duration,
-    /// And so long while the DHT is being searched.
-    pub most: Duration,
-}
-
-impl Patience {
-    /// Exactly this long.
-    #[must_use]
-    pub const fn exactly(time: Duration) -> Self {
-        Self { least: time, most: time }
-    }
-
-    /// What a user said, or else what it takes: on a LAN three questions on each link, the last after a second; in
-    /// the DHT one search.
-    #[must_use]
-    pub fn of(said: Option<Duration>, carriers: Carriers) -> Self {
-        match (said, carriers) {
-            (Some(time), _) => Self::exactly(time),
-            (None, Carriers::Lan) => Self::exactly(LAN_TIME),
-            (None, Carriers::Wan) => Self { least: Duration::ZERO, most: DHT_TIME },
-            (None, Carriers::Auto | Carriers::All) => Self { least: LAN_TIME, most: DHT_TIME },
-        }
-    }
-}
-
 /// Connections to nodes that send messages of any size.
 type Places = Slots<RX_FULL, TX_CLIENT, ASSEMBLERS_CLIENT>;
 
@@ -124,16 +75,12 @@ pub struct Discovery {
     driver: Driver,
     client: Box<BothClient>,
     clock: Clock,
-    carriers: Carriers,
+    patience: Patience,
     resolver: Resolver,
     /// Bootstraps whose names lead nowhere, with the reason.
     unresolved: Vec<bootstrap::Error>,
-    /// Whether a search in the DHT is over and nobody new to begin with was found since.
-    searched: bool,
     /// When each candidate was first told, since the clock's start.
     found_at: BTreeMap<CandidateId, Instant>,
-    /// The furthest that an advert can be trusted here.
-    best_class: TrustClass,
 }
 
 impl Discovery {
@@ -146,11 +93,8 @@ impl Discovery {
         let mut seed = [0; 32];
         getrandom::fill(&mut seed).map_err(Error::Random)?;
         let named = !search.interfaces.is_empty();
-        // With nobody to begin with there is no DHT to search.
-        let carriers = match search.carriers {
-            Carriers::Auto | Carriers::All if search.bootstraps.is_empty() => Carriers::Lan,
-            Carriers::Auto | Carriers::Lan | Carriers::Wan | Carriers::All => search.carriers,
-        };
+        let has_bootstraps = !search.bootstraps.is_empty();
+        let carriers = search.carriers.with(has_bootstraps);
         let options = NetOptions {
             interfaces: search.interfaces,
             ephemeral: true,
@@ -159,10 +103,10 @@ impl Discovery {
             ..NetOptions::default()
         };
         let driver = Driver::open(options)?;
-        let best_class = match search.trust.mode() {
-            trust::Mode::Pinned => TrustClass::Pinned,
-            trust::Mode::ReleaseOnly | trust::Mode::Unpinned => TrustClass::SelfSigned,
-        };
+        let (now, trust_mode) = (driver.now(), search.trust.mode());
+        let mut patience = Patience::new(now, search.carriers, has_bootstraps, trust_mode);
+        // Addresses are the system's affair.
+        patience.handle_configured(now);
         let (channel, arch) = (search.channel, search.arch);
         let slots = if carriers == Carriers::Lan { 0 } else { CONNECTIONS };
         let seed = Seed(seed);
@@ -191,30 +135,37 @@ impl Discovery {
             driver,
             client,
             clock,
-            carriers,
+            patience,
             resolver: Resolver::new(bootstraps),
             unresolved: Vec::new(),
-            searched: false,
             found_at: BTreeMap::new(),
-            best_class,
         })
     }
 
     /// The next thing the client tells. May be dropped at any time and called again.
     pub async fn next_event(&mut self) -> Event {
-        let event = loop {
-            let resolved = tokio::select! {
-                event = self.driver.next_event(&mut *self.client) => break event,
-                resolved = self.resolver.next() => resolved,
-            };
-            self.enter(resolved);
+        loop {
+            if let Some(event) = self.step().await {
+                return event;
+            }
+        }
+    }
+
+    /// The next thing that happens, noted; what the client tells of it. May be dropped at any time and called again.
+    async fn step(&mut self) -> Option<Event> {
+        let event = tokio::select! {
+            event = self.driver.next_event(&mut *self.client) => event,
+            resolved = self.resolver.next() => {
+                self.enter(resolved);
+                return None;
+            }
         };
-        self.searched |= event == Event::Searched;
+        self.patience.handle_event(event);
         let now = self.clock.now();
         if let Some(id) = event.candidate() {
             self.found_at.entry(id).or_insert(now);
         }
-        event
+        Some(event)
     }
 
     /// Begins with the peers that a bootstrap was resolved to.
@@ -231,8 +182,9 @@ impl Discovery {
                     }
                 }
                 self.resolver.answers(resolved.number);
-                if std::mem::take(&mut self.searched) {
-                    self.client.dht_mut().begin(now, self.carriers == Carriers::All);
+                if self.patience.handle_entry() {
+                    let exhaustive = self.patience.carriers() == Carriers::All;
+                    self.client.dht_mut().begin(now, exhaustive);
                 }
             }
             Err(error) => {
@@ -244,46 +196,40 @@ impl Discovery {
         }
     }
 
-    /// Runs until it is done, or patience is over.
-    pub async fn run(&mut self, until: Until, patience: Patience) {
-        let everything = async {
-            let mut least = std::pin::pin!(sleep(patience.least));
-            let mut had_its_time = false;
-            while !(had_its_time && self.has_searched()) {
-                tokio::select! {
-                    _ = self.next_event() => {}
-                    () = &mut least, if !had_its_time => had_its_time = true,
-                }
-                if until == Until::Found && self.client.is_settled() {
-                    break;
-                }
+    /// Runs until there is something to take, or the time is over. `limit`: the time that a user gave it.
+    pub async fn run(&mut self, limit: Option<Duration>) {
+        self.patience.set_limit(limit);
+        self.go_on().await;
+    }
+
+    /// Runs as long again, to the end.
+    pub async fn run_again(&mut self) {
+        self.patience.begin_again(self.driver.now());
+        self.go_on().await;
+    }
+
+    /// Goes on for so long, whatever is there already.
+    pub async fn collect(&mut self, time: Duration) {
+        let deadline = self.driver.now() + time;
+        while self.driver.now() < deadline {
+            self.step_until(deadline).await;
+        }
+    }
+
+    async fn go_on(&mut self) {
+        loop {
+            let (now, resolving) = (self.driver.now(), !self.resolver.is_settled());
+            match self.patience.deadline(now, self.client.found(), resolving) {
+                Some(deadline) => self.step_until(deadline).await,
+                None => return,
             }
-            if self.client.best().is_none() || until == Until::TimeIsOver {
-                return;
-            }
-            let better = async {
-                while self.best_accepted() < Some(self.best_class) {
-                    self.next_event().await;
-                }
-            };
-            tokio::select! {
-                () = better => {}
-                () = sleep(BETTER_WITHIN) => {}
-            }
-        };
+        }
+    }
+
+    async fn step_until(&mut self, deadline: Instant) {
+        let time = deadline.since(self.driver.now());
         // Either way the candidates are there to be looked at.
-        let _ = timeout(patience.most, everything).await;
-    }
-
-    /// Whether the DHT has nothing under way that could bring something.
-    fn has_searched(&self) -> bool {
-        let nobody = self.client.dht().report().bootstraps().is_empty();
-        let is_settled = self.resolver.is_settled();
-        self.carriers == Carriers::Lan || (is_settled && (self.searched || nobody))
-    }
-
-    fn best_accepted(&self) -> Option<TrustClass> {
-        self.client.best()?.verdict().ok().map(|accepted| accepted.class)
+        let _ = timeout(time, self.step()).await;
     }
 
     /// The machine, with all candidates.
@@ -300,13 +246,13 @@ impl Discovery {
     /// Where it looks: the LAN alone where there is nobody to begin with in the DHT.
     #[must_use]
     pub fn carriers(&self) -> Carriers {
-        self.carriers
+        self.patience.carriers()
     }
 
     /// What was done in the DHT and what came of it, a line for each step; empty where it was not searched.
     #[must_use]
     pub fn steps(&self) -> Vec<String> {
-        if self.carriers == Carriers::Lan {
+        if self.carriers() == Carriers::Lan {
             return Vec::new();
         }
         let unresolved = self.unresolved.iter().map(|error| format!("bootstrap {error}"));
@@ -318,10 +264,7 @@ impl Discovery {
     /// Whether any node of the DHT was reached.
     #[must_use]
     pub fn was_anybody_reached(&self) -> bool {
-        let report = self.client.dht().report();
-        let reached =
-            |one: &Bootstrap| matches!(one.reach(), Reach::Reached(_) | Reach::Answered(_));
-        report.counts().answered > 0 || report.bootstraps().iter().any(reached)
+        self.client.dht().report().was_anybody_reached()
     }
 
     /// The time since the clock's start.

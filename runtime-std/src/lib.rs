@@ -11,7 +11,6 @@ pub mod config;
 pub mod discovery;
 pub mod doctor;
 pub mod driver;
-pub mod exit;
 pub mod fetch;
 pub mod http;
 pub mod manifests;

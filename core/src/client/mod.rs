@@ -21,6 +21,7 @@
 
 mod candidate;
 mod jury;
+pub mod patience;
 mod wide;
 
 use core::net::IpAddr;
@@ -185,9 +186,8 @@ impl<F: Wide> Client<F> {
         for chunk in nonce.as_chunks_mut::<8>().0 {
             *chunk = rng.u64().to_be_bytes();
         }
-        let epoch = config.trust.epoch().map_or(config.epoch, |epoch| epoch.max(config.epoch));
-        let memory =
-            Memory { seq: SeqMemory::default(), clock: ClockFloor::new(epoch, config.clock) };
+        let clock = ClockFloor::of(&config.trust, config.epoch, config.clock);
+        let memory = Memory { seq: SeqMemory::default(), clock };
         let law = Law {
             pins: config.trust.pins(&config.channel),
             channel: config.channel,

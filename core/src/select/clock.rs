@@ -6,6 +6,7 @@
 
 use crate::identity::PeerId;
 use crate::time::UnixTime;
+use crate::wire::trust::Trust;
 
 /// Seconds that an advert is accepted after its time is over.
 pub const EXPIRY_GRACE: u64 = 300;
@@ -28,6 +29,12 @@ impl ClockFloor {
         let clock = clock.filter(|clock| *clock >= epoch);
         let base = clock.unwrap_or(epoch);
         Self { base, plausible: clock.is_some(), highest: [None; 2] }
+    }
+
+    /// As [`ClockFloor::new`], with an epoch that the trust store may move forward.
+    #[must_use]
+    pub fn of(trust: &Trust, epoch: UnixTime, clock: Option<UnixTime>) -> Self {
+        Self::new(trust.epoch().map_or(epoch, |later| later.max(epoch)), clock)
     }
 
     /// Whether the machine's clock is believed.
@@ -93,6 +100,17 @@ mod tests {
         assert!(!ClockFloor::new(epoch, Some(UnixTime(999))).is_plausible());
         assert!(ClockFloor::new(epoch, Some(UnixTime(1000))).is_plausible());
         assert_eq!(ClockFloor::new(epoch, Some(UnixTime(2000))).floor(), UnixTime(2000));
+    }
+
+    #[test]
+    fn a_trust_store_moves_the_epoch_forward_and_never_back() {
+        let key = signer(1).key_id();
+        let floor = |said: u64| {
+            let text = std::format!("release {key}\nepoch {said}\n");
+            let trust = Trust::decode(text.as_bytes()).unwrap();
+            ClockFloor::of(&trust, UnixTime(1000), None).floor()
+        };
+        assert_eq!((floor(999), floor(1001)), (UnixTime(1000), UnixTime(1001)));
     }
 
     #[test]

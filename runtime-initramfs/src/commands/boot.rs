@@ -7,6 +7,9 @@
 use std::fs;
 use std::path::Path;
 
+use phase_core::exit::Exit;
+use phase_core::fetch::image::{Item, Selection};
+
 use super::fetch::{failed, obtain, request, single_key, trusting};
 use super::kexec::{Error, assemble, start, trees};
 use super::networked;
@@ -14,10 +17,8 @@ use crate::acquire::Choice;
 use crate::cmdline::Action;
 use crate::console::{Console, Step};
 use crate::discovery::Search;
-use crate::exit::Exit;
-use crate::fetch::Fetch;
-use crate::fetch::image::{Image, Item, Selection};
 use crate::fetch::shelf::Shelf;
+use crate::fetch::{self, Fetch, Image};
 use crate::kexec;
 use crate::network::Network;
 use crate::options::Options;
@@ -107,7 +108,7 @@ fn bring(
 
 /// Kernel, initramfs, and the device trees that may be for this machine.
 fn wanted<'i>(image: &'i Image, options: &Options) -> Vec<&'i Item> {
-    let mut items = image.wanted(&[Selection::Kernel, Selection::Initramfs]);
+    let mut items = fetch::wanted(image, &[Selection::Kernel, Selection::Initramfs]);
     items.extend(trees(image, options.starting.device_tree.as_deref()));
     items
 }

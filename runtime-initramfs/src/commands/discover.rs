@@ -3,6 +3,7 @@
 use std::fmt::{self, Write as _};
 
 use phase_core::client::Carriers;
+use phase_core::exit::Exit;
 use phase_core::machine::{Family, Network as Prefix};
 use phase_core::wire::multiaddr::Address;
 use phase_core::wire::trust;
@@ -13,7 +14,6 @@ use super::text::{Escaped, Tenths, add_to_list};
 use crate::console::{Console, Step, print};
 use crate::discovery::{Discovery, Search};
 use crate::executor;
-use crate::exit::Exit;
 use crate::network::{Error, Network};
 use crate::options::Options;
 use crate::trust::load;

@@ -2,10 +2,12 @@
 
 use std::fmt;
 use std::path::Path;
-use std::time::Duration;
 
-use phase_core::wire::record::{Arch, Channel, Version};
-use phase_core::wire::url::Url;
+use phase_core::client::patience::NETWORK_TIME;
+use phase_core::exit::Exit;
+use phase_core::fetch::image::{Item, Selection};
+use phase_core::fetch::request::{Request, named_by};
+use phase_core::wire::record::Version;
 
 use super::discover::{no_network, nobody, prepare};
 use super::networked;
@@ -14,16 +16,11 @@ use crate::acquire::{Acquire, Choice, Outcome, earliest_now};
 use crate::clock;
 use crate::console::{Console, Step, print};
 use crate::discovery::{Discovery, Search};
-use crate::exit::Exit;
-use crate::fetch::image::{Image, Item, Selection};
 use crate::fetch::output::Output;
 use crate::fetch::shelf::Shelf;
-use crate::fetch::{Error, Fetch, Provider, Request};
+use crate::fetch::{Error, Fetch, Image, Provider, wanted};
 use crate::network::Network;
 use crate::options::Options;
-
-/// How long to wait for an address when nothing is said.
-const NETWORK_TIME: Duration = Duration::from_secs(10);
 
 /// Runs the command; the exit status is its result.
 #[must_use]
@@ -58,7 +55,7 @@ pub(super) fn trusting(options: &Options, console: Console) -> Result<(Search, N
     }
     let (mut search, network) = prepare(options, console)?;
     // What was said goes before what the URL says, and that before the defaults.
-    if let Some((channel, arch)) = options.manifest.as_ref().and_then(of_url) {
+    if let Some((channel, arch)) = options.manifest.as_ref().and_then(named_by) {
         if !options.said.channel {
             search.channel = channel;
         }
@@ -86,12 +83,6 @@ pub(super) fn request(search: &Search) -> Request {
         insecure: search.insecure,
         now: earliest_now(&search.trust),
     }
-}
-
-fn of_url(url: &Url) -> Option<(Channel, Arch)> {
-    let path = url.path().strip_prefix('/')?.strip_suffix("/manifest.json")?;
-    let (channel, arch) = path.split_once('/')?;
-    Some((Channel::new(channel).ok()?, Arch::canonical(arch).ok()?))
 }
 
 /// Waits until there is an address that leads beyond its link, as long as was said.
@@ -123,12 +114,12 @@ fn fetch(
         selection => selection,
     };
     let mut fetch = Fetch::new(&network, &request, console, Shelf::in_directory(output));
-    let choice: Choice<'_> = &|image| image.wanted(selection);
+    let choice: Choice<'_> = &|image| wanted(image, selection);
     let (image, provider) = match obtain(options, search, network, &mut fetch, choice, console) {
         Ok(both) => both,
         Err(exit) => return exit,
     };
-    let items = image.wanted(selection);
+    let items = wanted(&image, selection);
     if let Err(error) = fetch.shelf().commit(&image, &items) {
         return failed(&error, console);
     }
@@ -186,7 +177,7 @@ fn report(
     (provider, directory): (&Provider, &Path),
     console: Console,
 ) -> Exit {
-    let path = |item: &Item| directory.join(&item.name).display().to_string();
+    let path = |item: &Item| directory.join(item.name.as_str()).display().to_string();
     let text = if options.printing.json {
         let mut files = Vec::new();
         for item in items {

@@ -9,6 +9,10 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::Path;
 
+use phase_core::exit::Exit;
+use phase_core::fetch::image::Item;
+use phase_core::fetch::output::MANIFEST;
+use phase_core::fetch::part::Expected;
 use phase_core::limits::MANIFEST_MAX;
 use phase_core::wire::digest::Digest;
 use phase_core::wire::manifest::{self, Name, Policy};
@@ -16,10 +20,7 @@ use phase_core::wire::manifest::{self, Name, Policy};
 use super::text::Escaped;
 use crate::acquire::earliest_now;
 use crate::console::{Console, Step};
-use crate::exit::Exit;
-use crate::fetch;
-use crate::fetch::image::{Expected, Image, Item};
-use crate::fetch::output::MANIFEST;
+use crate::fetch::{self, Image};
 use crate::kexec::command_line::{self, COMMAND_LINE_MAX};
 use crate::kexec::fdt::FDT_MAX;
 use crate::kexec::{self, device_tree};
@@ -80,10 +81,10 @@ impl Error {
             | Self::Read(..)
             | Self::TooLong(..)
             | Self::NoTree(_)
-            | Self::CommandLine(_)
-            | Self::Manifest(manifest::Error::NoTrust) => Exit::Usage,
+            | Self::CommandLine(_) => Exit::Usage,
             Self::Fetch(error) => error.exit(),
-            Self::Manifest(_) | Self::Missing(..) | Self::Other(..) => Exit::VerificationFailed,
+            Self::Manifest(error) => Exit::of_manifest(error),
+            Self::Missing(..) | Self::Other(..) => Exit::VerificationFailed,
         }
     }
 }
@@ -131,19 +132,11 @@ fn verified(
     let (channel, _) = manifest::claim(&document);
     let channel = channel.filter(|_| !options.said.channel);
     let own = Options::default();
-    let policy = Policy {
-        channel: channel.as_ref().unwrap_or(&options.channel),
-        // An image for another machine cannot be started.
-        arch: &own.arch,
-        trust: &trust,
-        floor: 0,
-        now: earliest_now(&trust),
-        digest: None,
-        version: None,
-        insecure: options.insecure,
-    };
+    let channel = channel.as_ref().unwrap_or(&options.channel);
+    // An image for another machine cannot be started.
+    let policy = Policy::new(channel, &own.arch, &trust, earliest_now(&trust), options.insecure);
     let image =
-        Image::verify(document, None, &policy).map_err(|error| Box::new(Error::Manifest(error)))?;
+        fetch::verify(document, None, &policy).map_err(|error| Box::new(Error::Manifest(error)))?;
     console.step(Step::Verify, format_args!("{image}"));
     let mut of = |item: &Item| read_verified(directory, &item.name, item.expected);
     assemble(&image, &options.starting, &mut of)
@@ -196,7 +189,7 @@ pub(super) fn trees<'i>(image: &'i Image, wanted: Option<&str>) -> Vec<&'i Item>
         None => None,
     };
     let is_wanted = |item: &&Item| match &wanted {
-        Some(wanted) => item.name == *wanted,
+        Some(wanted) => item.name == wanted.as_str(),
         None => item.name.starts_with("dtbs/"),
     };
     image.items.iter().filter(is_wanted).collect()

@@ -3,9 +3,10 @@
 use std::future::poll_fn;
 use std::process;
 
+use phase_core::exit::Exit;
+
 use crate::console::{Console, Step};
 use crate::executor;
-use crate::exit::Exit;
 use crate::interrupt::Interrupts;
 use crate::network::Network;
 use crate::options::Options;

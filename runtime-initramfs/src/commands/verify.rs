@@ -5,6 +5,9 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::Path;
 
+use phase_core::exit::Exit;
+use phase_core::fetch::image::Item;
+use phase_core::fetch::output::CMDLINE;
 use phase_core::limits::MANIFEST_MAX;
 use phase_core::wire::manifest::{self, Policy};
 use phase_core::wire::record::Version;
@@ -18,12 +21,9 @@ use super::networked;
 use super::text::{Escaped, Object};
 use crate::acquire::earliest_now;
 use crate::console::{Console, Step, print};
-use crate::exit::Exit;
-use crate::fetch;
-use crate::fetch::image::{Image, Item};
-use crate::fetch::output::CMDLINE;
 use crate::fetch::part::is_complete;
 use crate::fetch::source::Reach;
+use crate::fetch::{self, Image};
 use crate::options::Options;
 use crate::sys::process;
 use crate::trust;
@@ -104,21 +104,14 @@ fn image(
     url: Option<&Url>,
     trust: &Trust,
     options: &Options,
-) -> Result<Image, manifest::Error> {
+) -> Result<Box<Image>, manifest::Error> {
     let (channel, arch) = manifest::claim(&document);
     let channel = channel.filter(|_| !options.said.channel);
     let arch = arch.filter(|_| !options.said.arch);
-    let policy = Policy {
-        channel: channel.as_ref().unwrap_or(&options.channel),
-        arch: arch.as_ref().unwrap_or(&options.arch),
-        trust,
-        floor: 0,
-        now: earliest_now(trust),
-        digest: None,
-        version: None,
-        insecure: options.insecure,
-    };
-    Image::verify(document, url, &policy)
+    let channel = channel.as_ref().unwrap_or(&options.channel);
+    let arch = arch.as_ref().unwrap_or(&options.arch);
+    let policy = Policy::new(channel, arch, trust, earliest_now(trust), options.insecure);
+    fetch::verify(document, url, &policy)
 }
 
 fn refuse(source: &str, error: manifest::Error, options: &Options, console: Console) -> Exit {
@@ -131,8 +124,7 @@ fn refuse(source: &str, error: manifest::Error, options: &Options, console: Cons
         // The exit status tells the same.
         let _ = print(&text);
     }
-    let exit =
-        if error == manifest::Error::NoTrust { Exit::Usage } else { Exit::VerificationFailed };
+    let exit = Exit::of_manifest(&error);
     console.failed(Step::Verify, exit, format_args!("{}: {error}", Escaped(source)))
 }
 
@@ -157,18 +149,7 @@ fn report(image: &Image, options: &Options, console: Console) -> Exit {
     let text = if options.printing.json {
         json(image, &files, &signed_by)
     } else if wrong == 0 {
-        let mut text = format!(
-            "verified {} {} version {} manifest {} signed by",
-            image.channel,
-            image.arch,
-            image.version.as_ref().map_or("-", Version::as_str),
-            image.manifest_version,
-        );
-        for key in &signed_by {
-            text.push(' ');
-            text.push_str(key);
-        }
-        text.push('\n');
+        let mut text = format!("{}\n", image.verified_line());
         for path in files.iter().filter_map(|file| file.path.as_deref()) {
             // Writing to a `String` does not fail.
             let _ = writeln!(text, "verified {path}");
@@ -231,7 +212,7 @@ fn files(image: &Image, directory: &Path) -> Vec<Found> {
     }
     let path = directory.join(CMDLINE);
     if let Ok(text) = std::fs::read_to_string(&path) {
-        let same = Some(text.trim_end()) == image.cmdline.as_deref();
+        let same = image.is_cmdline(&text);
         found.push(Found {
             name: CMDLINE.into(),
             path: Some(path.display().to_string()),
@@ -242,10 +223,7 @@ fn files(image: &Image, directory: &Path) -> Vec<Found> {
 }
 
 fn file(item: &Item, directory: &Path) -> Found {
-    // A provider's file is called as in its path, a fetched one by its role.
-    let beside = item.path.iter().filter(|path| !path.starts_with('/')).map(String::as_str);
-    let in_place = beside.chain([item.name.as_str()]);
-    let path = in_place.map(|name| directory.join(name)).find(|path| path.exists());
+    let path = item.names().map(|name| directory.join(name)).find(|path| path.exists());
     let reason = match &path {
         None => Some(format!("not in {}", directory.display())),
         Some(path) => match is_complete(path, item.expected) {
@@ -259,5 +237,5 @@ fn file(item: &Item, directory: &Path) -> Found {
         },
     };
     let path = path.map(|path| path.display().to_string());
-    Found { name: item.name.clone(), path, reason }
+    Found { name: item.name.as_str().to_owned(), path, reason }
 }

@@ -6,17 +6,18 @@ mod resolver;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use phase_core::client::patience::Patience;
 use phase_core::client::{
     Candidate, CandidateId, Carriers, Client, Config, Event, HEAD_START, Mode,
 };
-use phase_core::dht::finder::{Bootstrap, ClientSlot, Finder, Reach};
+use phase_core::dht::finder::{Bootstrap, ClientSlot, Finder};
 use phase_core::limits::RX_FULL;
 use phase_core::rng::Seed;
-use phase_core::select::{Stale, TrustClass};
+use phase_core::select::Stale;
 use phase_core::time::Instant;
 use phase_core::wire::multiaddr::Address;
 use phase_core::wire::record::{Arch, Channel};
-use phase_core::wire::trust::{self, Trust};
+use phase_core::wire::trust::Trust;
 
 use self::resolver::{Resolved, Resolver};
 use crate::clock::{self, EPOCH, unix_time};
@@ -26,18 +27,6 @@ use crate::executor;
 use crate::network::Network;
 use crate::signal::Seen;
 use crate::sys::{process, random};
-
-/// How long a first acceptable advert waits for one that is trusted further.
-const BETTER_WITHIN: Duration = Duration::from_millis(100);
-
-/// How long to wait for an address when nothing is said.
-const NETWORK_TIME: Duration = Duration::from_secs(10);
-
-/// How long to look on the LAN when nothing is said: three questions on each link, the last after a second.
-const LAN_TIME: Duration = Duration::from_secs(3);
-
-/// How long to look in the DHT when nothing is said: names to resolve, and one search, which ends by itself.
-const DHT_TIME: Duration = Duration::from_secs(15);
 
 /// How often the kernel is asked for random numbers that it does not have yet.
 const SEED_AGAIN: Duration = Duration::from_millis(10);
@@ -74,41 +63,25 @@ pub struct Discovery {
     driver: Driver,
     client: Box<BothClient>,
     console: Console,
-    carriers: Carriers,
-    /// Whether every candidate is wanted, and not the first acceptable one.
-    to_the_end: bool,
+    patience: Patience,
     resolver: Resolver,
     /// What it saw of the network.
     seen: Seen,
     /// Bootstraps that lead nowhere, with the reason.
     unresolved: Vec<(Address, resolver::Error)>,
-    /// Whether a search in the DHT is over and nobody new to begin with was found since.
-    searched: bool,
     /// When each candidate was first told, by the console's clock.
     found_at: Vec<(CandidateId, Duration)>,
-    /// The furthest that an advert can be trusted here.
-    best_class: TrustClass,
     began: Instant,
-    /// When there was an address that leads beyond its link.
-    configured: Option<Instant>,
 }
 
 impl Discovery {
     /// Begins to look, on every interface that is there or comes. Waits for nothing but random numbers, where keys for
     /// the DHT are made of them.
     pub fn begin(search: Search, network: Network, console: Console) -> Self {
-        // With nobody to begin with there is no DHT to search.
-        let carriers = match search.carriers {
-            Carriers::Auto | Carriers::All if search.bootstraps.is_empty() => Carriers::Lan,
-            Carriers::Auto | Carriers::Lan | Carriers::Wan | Carriers::All => search.carriers,
-        };
-        let to_the_end = search.carriers == Carriers::All;
-        let began = clock::now();
+        let (began, has_bootstraps) = (clock::now(), !search.bootstraps.is_empty());
+        let patience = Patience::new(began, search.carriers, has_bootstraps, search.trust.mode());
+        let carriers = patience.carriers();
         let seed = seed(carriers != Carriers::Lan, console);
-        let best_class = match search.trust.mode() {
-            trust::Mode::Pinned => TrustClass::Pinned,
-            trust::Mode::ReleaseOnly | trust::Mode::Unpinned => TrustClass::SelfSigned,
-        };
         let slots = if carriers == Carriers::Lan { 0 } else { CONNECTIONS };
         let slots = std::iter::repeat_with(ClientSlot::default).take(slots).collect();
         let (channel, arch) = (search.channel, search.arch);
@@ -135,34 +108,22 @@ impl Discovery {
             seen: Seen::default(),
             client,
             console,
-            carriers,
-            to_the_end,
+            patience,
             unresolved: Vec::new(),
-            searched: false,
             found_at: Vec::new(),
-            best_class,
             began,
-            configured: None,
         }
     }
 
-    /// Runs until there is an acceptable advert to take ([`Client::is_settled`]), or where [`Carriers::All`] was asked for
-    /// until they are done, or until the time is over. `limit`: the time that a user gave it.
-    ///
-    /// What is trusted less than it could be waits a moment for something better.
+    /// Runs until there is something to take, or the time is over. `limit`: the time that a user gave it.
     pub fn run(&mut self, limit: Option<Duration>) {
-        while let Some(deadline) = self.deadline(limit) {
-            self.next_event(deadline);
-            if !self.to_the_end && self.client.is_settled() {
-                break;
+        self.patience.set_limit(limit);
+        loop {
+            let (now, resolving) = (clock::now(), !self.resolver.is_settled());
+            match self.patience.deadline(now, self.client.found(), resolving) {
+                Some(deadline) => self.next_event(deadline),
+                None => return,
             }
-        }
-        if self.to_the_end || self.client.best().is_none() {
-            return;
-        }
-        let deadline = clock::now() + BETTER_WITHIN;
-        while self.best_accepted() < Some(self.best_class) && clock::now() < deadline {
-            self.next_event(deadline);
         }
     }
 
@@ -174,25 +135,11 @@ impl Discovery {
         }
     }
 
-    /// When to stop; none: now.
-    fn deadline(&self, limit: Option<Duration>) -> Option<Instant> {
-        let deadline = match (limit, self.configured) {
-            (Some(limit), _) => self.began + limit,
-            (None, None) => self.began + NETWORK_TIME,
-            (None, Some(configured)) => {
-                let least = if self.carriers == Carriers::Wan { Duration::ZERO } else { LAN_TIME };
-                let most = if self.has_searched() { least } else { DHT_TIME };
-                configured + most
-            }
-        };
-        (clock::now() < deadline).then_some(deadline)
-    }
-
     /// Waits for the next thing that happens, until `deadline` at the latest, and notes it.
     fn next_event(&mut self, deadline: Instant) {
         match executor::wait_until(deadline, |cx| self.poll_next(cx)) {
             Some(Happened::Event(event)) => self.note(event),
-            Some(Happened::Configured) => self.configured = Some(clock::now()),
+            Some(Happened::Configured) => self.patience.handle_configured(clock::now()),
             Some(Happened::Resolved(resolved)) => self.enter(*resolved),
             None => {}
         }
@@ -202,12 +149,13 @@ impl Discovery {
         if let Poll::Ready(event) = self.driver.poll_event(&mut *self.client, cx) {
             return Poll::Ready(Happened::Event(event));
         }
-        let Some(configured) = self.configured else {
+        let Some(configured) = self.patience.configured() else {
             let network = self.driver.network();
             return network.poll_configured(&mut self.seen, cx).map(|()| Happened::Configured);
         };
         // A search that begins without a network ends in vain.
-        let head_start = if self.carriers == Carriers::Auto { HEAD_START } else { Duration::ZERO };
+        let head_start =
+            if self.carriers() == Carriers::Auto { HEAD_START } else { Duration::ZERO };
         let enters_at = configured + head_start;
         if enters_at > clock::now() {
             executor::wake_at(enters_at.as_micros(), cx.waker());
@@ -217,7 +165,7 @@ impl Discovery {
     }
 
     fn note(&mut self, event: Event) {
-        self.searched |= event == Event::Searched;
+        self.patience.handle_event(event);
         if let Some(id) = event.candidate()
             && !self.found_at.iter().any(|(known, _)| *known == id)
         {
@@ -234,21 +182,10 @@ impl Discovery {
                 let bootstrap = Bootstrap::new(&address.to_string(), sockets, address.peer);
                 // Those past the limit are not used; the report shows who is.
                 let _ = self.client.dht_mut().add_bootstrap(clock::now(), bootstrap);
-                self.searched = false;
+                self.patience.handle_entry();
             }
             Err(error) => self.unresolved.push((address, error)),
         }
-    }
-
-    /// Whether the DHT has nothing under way that could bring something.
-    fn has_searched(&self) -> bool {
-        let nobody = self.client.dht().report().bootstraps().is_empty();
-        let is_settled = self.resolver.is_settled();
-        self.carriers == Carriers::Lan || (is_settled && (self.searched || nobody))
-    }
-
-    fn best_accepted(&self) -> Option<TrustClass> {
-        self.client.best()?.verdict().ok().map(|accepted| accepted.class)
     }
 
     /// The machine, with all candidates.
@@ -271,7 +208,7 @@ impl Discovery {
     /// Where it looks: the LAN alone where there is nobody to begin with in the DHT.
     #[must_use]
     pub const fn carriers(&self) -> Carriers {
-        self.carriers
+        self.patience.carriers()
     }
 
     /// The driver, with the network.
@@ -293,7 +230,7 @@ impl Discovery {
         let mut steps: Vec<String> =
             unresolved.map(|(address, error)| format!("bootstrap {address}: {error}")).collect();
         let report = self.client.dht().report();
-        if self.carriers != Carriers::Lan && !report.bootstraps().is_empty() {
+        if self.carriers() != Carriers::Lan && !report.bootstraps().is_empty() {
             steps.extend(report.to_string().lines().map(ToOwned::to_owned));
         }
         steps
@@ -302,10 +239,7 @@ impl Discovery {
     /// Whether any node of the DHT was reached.
     #[must_use]
     pub fn was_anybody_reached(&self) -> bool {
-        let report = self.client.dht().report();
-        let reached =
-            |one: &Bootstrap| matches!(one.reach(), Reach::Reached(_) | Reach::Answered(_));
-        report.counts().answered > 0 || report.bootstraps().iter().any(reached)
+        self.client.dht().report().was_anybody_reached()
     }
 
     /// When a candidate was first told, by the console's clock.

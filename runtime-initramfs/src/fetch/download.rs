@@ -5,6 +5,7 @@
 use std::fmt;
 use std::io;
 
+use phase_core::fetch::part::{Body, Unfit};
 use phase_core::fetch::{PAUSE, Tries};
 
 use super::dial::Dial;
@@ -17,15 +18,8 @@ use crate::http::{self, Etag, From, Origin, Response};
 pub enum Error {
     /// The server; another may do.
     Http(http::Error),
-    /// The server has another artifact under this name; another may do.
-    Size {
-        /// What it announces.
-        announced: u64,
-        /// What was signed.
-        signed: u64,
-    },
-    /// The server does not say how long the artifact is; another may do.
-    NoLength,
+    /// The server has another artifact under this name, or does not say how long it is; another may do.
+    Unfit(Unfit),
     /// This machine; no other server helps.
     Write(io::Error),
 }
@@ -34,10 +28,10 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Http(error) => error.fmt(f),
-            Self::Size { announced, signed } => {
+            Self::Unfit(Unfit::Size { announced, signed }) => {
                 write!(f, "it has {announced} octets there, the manifest says {signed}")
             }
-            Self::NoLength => f.write_str("the server does not say how long it is"),
+            Self::Unfit(Unfit::NoLength) => f.write_str("the server does not say how long it is"),
             Self::Write(error) => write!(f, "cannot write: {error}"),
         }
     }
@@ -79,8 +73,8 @@ pub fn fill(
 ) -> Result<(), Error> {
     let mut etag: Option<Etag> = None;
     let mut tries = Tries::default();
-    while part.missing() > 0 {
-        let before = part.written();
+    while part.tally().missing() > 0 {
+        let before = part.tally().here();
         let from = From { offset: before, etag: etag.as_deref() };
         let response = origin.get(dial, path, from);
         let outcome = match response {
@@ -92,10 +86,10 @@ pub fn fill(
             Err(Error::Http(error)) if error.problem.is_passing() => error,
             Err(error) => return Err(error),
         };
-        if !tries.go_on(part.written() > before) {
+        if !tries.go_on(part.tally().here() > before) {
             return Err(error.into());
         }
-        watch(Event::Broke(part.written()));
+        watch(Event::Broke(part.tally().here()));
         executor::sleep(PAUSE);
     }
     Ok(())
@@ -108,22 +102,16 @@ fn receive(
     etag: &mut Option<Etag>,
     watch: &mut dyn FnMut(Event),
 ) -> Result<(), Error> {
-    let signed = part.expected().size;
-    let length = response.length().ok_or(Error::NoLength)?;
-    let announced = response.start().saturating_add(length);
-    if announced != signed {
-        return Err(Error::Size { announced, signed });
-    }
-    if response.start() == 0 && part.written() > 0 {
-        // The whole comes again: the server's file changed, or it knows no ranges.
-        part.restart()?;
+    match part.tally().check_body(response.start(), response.length()).map_err(Error::Unfit)? {
+        Body::Rest => {}
+        Body::Whole => part.restart()?,
     }
     *etag = response.etag().cloned();
     // The body ends with the part: their lengths were compared.
     let mut appended = Ok(());
     while response.read_with(&mut |octets| appended = part.append(octets))? {
         std::mem::replace(&mut appended, Ok(()))?;
-        watch(Event::Here(part.written()));
+        watch(Event::Here(part.tally().here()));
     }
     Ok(())
 }

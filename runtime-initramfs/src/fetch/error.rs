@@ -2,13 +2,14 @@
 
 use std::fmt;
 
+use phase_core::exit::Exit;
+use phase_core::fetch::image::Item;
+use phase_core::fetch::part::Flaw;
 use phase_core::wire::manifest;
 use phase_core::wire::url::Url;
 
-use super::image::Item;
 use super::{download, output, part, source};
 use crate::console::Step;
-use crate::exit::Exit;
 use crate::http;
 
 /// Why an image could not be had from a provider.
@@ -96,7 +97,7 @@ impl Error {
     }
 
     pub(super) fn part(item: &Item, source: part::Error) -> Box<Self> {
-        Box::new(Self::Part { name: item.name.clone(), source })
+        Box::new(Self::Part { name: item.name.as_str().to_owned(), source })
     }
 
     /// Whether another provider may do better; a full disk stays full.
@@ -120,10 +121,11 @@ impl Error {
     #[must_use]
     pub const fn exit(&self) -> Exit {
         match self {
-            Self::Manifest { source: manifest::Error::NoTrust, .. } => Exit::Usage,
-            Self::Manifest { .. }
-            | Self::Lied { .. }
-            | Self::Content { source: part::Error::Digest { .. }, .. } => Exit::VerificationFailed,
+            Self::Manifest { source, .. } => Exit::of_manifest(source),
+            Self::Lied { .. }
+            | Self::Content { source: part::Error::Flaw(Flaw::Digest { .. }), .. } => {
+                Exit::VerificationFailed
+            }
             Self::Source { .. }
             | Self::Http { .. }
             | Self::Download { .. }

@@ -8,7 +8,6 @@
 pub mod dial;
 pub mod download;
 pub mod error;
-pub mod image;
 pub mod output;
 pub mod part;
 pub mod shelf;
@@ -21,19 +20,20 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use phase_core::fetch::image::{self, Item, Selection};
+use phase_core::fetch::part::Flaw;
+use phase_core::fetch::request::Request;
 use phase_core::identity::PeerId;
-use phase_core::limits::MANIFEST_MAX;
-use phase_core::time::{Instant, UnixTime};
+use phase_core::limits::{MANIFEST_BUFFER, MANIFEST_MAX};
+use phase_core::time::Instant;
 use phase_core::wire::digest::Digest;
-use phase_core::wire::manifest::Policy;
-use phase_core::wire::record::{Arch, Channel, Version};
-use phase_core::wire::trust::{Mode, Trust};
+use phase_core::wire::manifest::{self, Policy};
+use phase_core::wire::record::Version;
 use phase_core::wire::url::Url;
 
 use self::dial::Dial;
 use self::download::Event;
 pub use self::error::{Error, Failures};
-use self::image::{Image, Item};
 use self::part::Part;
 use self::shelf::Shelf;
 use self::source::{RESOLVE_MAX, Reach};
@@ -67,42 +67,29 @@ impl Provider {
     }
 }
 
-/// What is wanted, and whom to believe.
-#[derive(Clone, Debug)]
-pub struct Request {
-    /// The channel.
-    pub channel: Channel,
-    /// The architecture, by its canonical name.
-    pub arch: Arch,
-    /// Whom to believe.
-    pub trust: Trust,
-    /// Take a manifest without signatures.
-    pub insecure: bool,
-    /// The earliest time it can be.
-    pub now: UnixTime,
+/// A verified manifest, with its document.
+pub type Image = image::Image<Vec<u8>>;
+
+/// Verifies a document. `url` is where it was found: what its relative paths begin at.
+///
+/// # Errors
+/// What is wrong with it, with its stable code.
+pub fn verify(
+    document: Vec<u8>,
+    url: Option<&Url>,
+    policy: &Policy<'_>,
+) -> Result<Box<Image>, manifest::Error> {
+    Image::verify(document, &mut vec![0; MANIFEST_BUFFER], url, policy).map(Box::new)
 }
 
-impl Request {
-    /// Whether there is one provider alone whose adverts are accepted: no other can have a later version.
-    #[must_use]
-    pub fn has_only_signer(&self) -> bool {
-        let pins = self.trust.pins(&self.channel);
-        pins.mode() == Mode::Pinned && pins.iter().count() == 1 && !self.insecure
+/// The files of an image that are asked for.
+#[must_use]
+pub fn wanted<'i>(image: &'i Image, selection: &[Selection]) -> Vec<&'i Item> {
+    let mut wanted = Vec::new();
+    for item in image.wanted(selection) {
+        wanted.push(item);
     }
-
-    /// The policy for the manifest of a provider.
-    const fn policy<'a>(&'a self, provider: &'a Provider) -> Policy<'a> {
-        Policy {
-            channel: &self.channel,
-            arch: &self.arch,
-            trust: &self.trust,
-            floor: 0,
-            now: self.now,
-            digest: provider.digest.as_ref(),
-            version: provider.version.as_ref(),
-            insecure: self.insecure,
-        }
-    }
+    wanted
 }
 
 /// A server that gave a wrong file.
@@ -165,10 +152,11 @@ impl<'a> Fetch<'a> {
     ///
     /// # Errors
     /// `Source`, `Http`, `Manifest`.
-    pub fn image(&self, provider: &Provider) -> Result<Image, Box<Error>> {
+    pub fn image(&self, provider: &Provider) -> Result<Box<Image>, Box<Error>> {
         let url = &provider.url;
         let document = document(self.dial, url, &provider.reach)?;
-        let image = Image::verify(document, Some(url), &self.request.policy(provider))
+        let policy = self.request.policy(provider.digest.as_ref(), provider.version.as_ref());
+        let image = verify(document, Some(url), &policy)
             .map_err(|source| Box::new(Error::Manifest { url: Box::new(url.clone()), source }))?;
         self.console.step(Step::Manifest, format_args!("{image}, from {url}"));
         Ok(image)
@@ -227,7 +215,7 @@ impl<'a> Fetch<'a> {
         if part.verify().is_ok() {
             return Ok(());
         }
-        let (url, name) = (Box::new(provider.url.clone()), item.name.clone());
+        let (url, name) = (Box::new(provider.url.clone()), item.name.as_str().to_owned());
         let mut last = Box::new(Error::Nowhere { url, name });
         for url in &item.locations {
             let deadline = clock::now() + RESOLVE_MAX;
@@ -259,12 +247,12 @@ impl<'a> Fetch<'a> {
         url: &Url,
     ) -> Result<(), Box<Error>> {
         let lie = Lie { address: origin.address, url: url.clone(), digest: item.expected.digest };
-        let (name, boxed_url) = (item.name.clone(), Box::new(url.clone()));
+        let (name, boxed_url) = (item.name.as_str().to_owned(), Box::new(url.clone()));
         if self.lies.contains(&lie) {
             return Err(Box::new(Error::Lied { name, url: boxed_url }));
         }
         loop {
-            let resumed = part.written();
+            let resumed = part.tally().here();
             let start = clock::now();
             let mut watch = Watch { item, url, console: self.console, told: start };
             let mut tell = |event| watch.tell(event);
@@ -277,7 +265,7 @@ impl<'a> Fetch<'a> {
                     self.tell_verified(item, resumed, start);
                     return Ok(());
                 }
-                Err(part::Error::Digest { .. }) if resumed > 0 => {}
+                Err(part::Error::Flaw(Flaw::Digest { .. })) if resumed > 0 => {}
                 Err(source) => {
                     self.lies.push(lie);
                     return Err(Box::new(Error::Content { name, url: boxed_url, source }));

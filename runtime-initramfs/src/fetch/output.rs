@@ -1,6 +1,5 @@
-//! The output directory: one image, whole. Its `manifest.json` is removed before the first file changes and
-//! comes back last, so that where it stands, every file beside it is the one that it names.
-//! Not here: where the files come from.
+//! The output directory: one image, whole.
+//! Not here: the names and what they promise (`phase_core::fetch::output`), where the files come from.
 
 use std::fmt;
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -8,20 +7,11 @@ use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-use super::image::{Expected, Image};
-use super::part::{self, Part, is_complete, is_hidden_name};
+use phase_core::fetch::output::{CMDLINE, DTBS, MANIFEST, NAMES, is_hidden_name};
+use phase_core::fetch::part::Expected;
 
-/// The manifest's name.
-pub const MANIFEST: &str = "manifest.json";
-
-/// The kernel command line's name.
-pub const CMDLINE: &str = "cmdline";
-
-/// The directory of device trees.
-const DTBS: &str = "dtbs";
-
-/// Every name that an image may have, device trees apart.
-const NAMES: [&str; 5] = ["kernel", "initramfs", "rootfs", CMDLINE, MANIFEST];
+use super::Image;
+use super::part::{self, Part, is_complete};
 
 /// What is written before it gets its name; the directory is locked, so that there is one at a time.
 const DRAFT: &str = ".draft.part";

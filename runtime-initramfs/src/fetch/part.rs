@@ -1,8 +1,6 @@
-//! An artifact on its way, in memory or in a hidden file: hashed while it grows, resumable, and given away only whole and
-//! verified. Its octets are in memory once at most.
-//!
-//! A hidden file's name holds the wanted digest, so that what one provider began another can finish, in this run
-//! or the next. Not here: where the octets come from.
+//! An artifact on its way, in memory or in a hidden file: resumable, and given away only whole and verified. Its octets
+//! are in memory once at most.
+//! Not here: what is whole and when it goes on (`phase_core::fetch::part`), where the octets come from.
 
 use std::fmt;
 use std::fs::{File, OpenOptions};
@@ -10,10 +8,8 @@ use std::io::{self, Read as _, Seek as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-use phase_core::wire::digest::Digest;
-use sha2::{Digest as _, Sha256};
-
-use super::image::Expected;
+use phase_core::fetch::output::hidden_name;
+use phase_core::fetch::part::{Expected, Flaw, Tally};
 
 /// Octets read at a time when a file is hashed.
 const BLOCK: usize = 256 * 1024;
@@ -28,20 +24,8 @@ pub enum Error {
         /// Octets wanted.
         want: u64,
     },
-    /// Fewer octets than wanted.
-    Short {
-        /// Octets here.
-        have: u64,
-        /// Octets wanted.
-        want: u64,
-    },
-    /// Other content.
-    Digest {
-        /// What was computed.
-        have: Digest,
-        /// What was signed.
-        want: Digest,
-    },
+    /// It is another one, or not all of it is here.
+    Flaw(Flaw),
 }
 
 impl fmt::Display for Error {
@@ -51,10 +35,7 @@ impl fmt::Display for Error {
             Self::Memory { want } => {
                 write!(f, "there are no {want} octets of memory for it")
             }
-            Self::Short { have, want } => write!(f, "{have} of {want} octets are here"),
-            Self::Digest { have, want } => {
-                write!(f, "the content is {have}, the manifest says {want}")
-            }
+            Self::Flaw(flaw) => flaw.fmt(f),
         }
     }
 }
@@ -78,9 +59,7 @@ enum Store {
 #[derive(Debug)]
 pub struct Part {
     store: Store,
-    hash: Sha256,
-    written: u64,
-    expected: Expected,
+    tally: Tally,
 }
 
 impl Part {
@@ -95,7 +74,7 @@ impl Part {
         if !matches!(reserved, Ok(Ok(()))) {
             return Err(Error::Memory { want });
         }
-        Ok(Self { store: Store::Memory(octets), hash: Sha256::new(), written: 0, expected })
+        Ok(Self { store: Store::Memory(octets), tally: Tally::new(expected) })
     }
 
     /// The part of the artifact in `directory`, with what an earlier try left there.
@@ -103,7 +82,7 @@ impl Part {
     /// # Errors
     /// `Io`.
     pub fn in_directory(directory: &Path, expected: Expected) -> Result<Self, Error> {
-        let path = directory.join(hidden_name(&expected.digest));
+        let path = directory.join(hidden_name(&expected.digest).to_string());
         // A link planted under this name must not lead the writing elsewhere.
         let mut file = OpenOptions::new()
             .read(true)
@@ -112,34 +91,21 @@ impl Part {
             .truncate(false)
             .custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC)
             .open(&path)?;
-        let mut hash = Sha256::new();
-        let written = hash_into(&mut hash, &mut file)?;
-        let mut part = Self { store: Store::File { file, path }, hash, written, expected };
-        if written > expected.size {
+        let tally = tally(expected, &mut file)?;
+        let mut part = Self { store: Store::File { file, path }, tally };
+        if part.tally.is_too_long() {
             part.restart()?;
         }
         Ok(part)
     }
 
-    /// What it must be.
+    /// What is here of it.
     #[must_use]
-    pub const fn expected(&self) -> Expected {
-        self.expected
+    pub const fn tally(&self) -> &Tally {
+        &self.tally
     }
 
-    /// Octets that are here: the offset to resume from.
-    #[must_use]
-    pub const fn written(&self) -> u64 {
-        self.written
-    }
-
-    /// Octets still to come.
-    #[must_use]
-    pub const fn missing(&self) -> u64 {
-        self.expected.size.saturating_sub(self.written)
-    }
-
-    /// Adds octets. The caller offers no more than [`Part::missing`].
+    /// Adds octets. The caller offers no more than are missing.
     ///
     /// # Errors
     /// What the file system says, a full disk among it.
@@ -148,8 +114,7 @@ impl Part {
             Store::Memory(all) => all.extend_from_slice(octets),
             Store::File { file, .. } => file.write_all(octets)?,
         }
-        self.hash.update(octets);
-        self.written += octets.len() as u64;
+        self.tally.count(octets);
         Ok(())
     }
 
@@ -165,26 +130,20 @@ impl Part {
                 file.rewind()?;
             }
         }
-        self.hash = Sha256::new();
-        self.written = 0;
+        self.tally.restart();
         Ok(())
     }
 
     /// Checks length and digest.
     ///
     /// # Errors
-    /// `Short`: fetch on. `Digest`: the octets were thrown away; some source lied.
+    /// `Flaw`; octets with another digest were thrown away.
     pub fn verify(&mut self) -> Result<(), Error> {
-        let Expected { size, digest } = self.expected;
-        if self.written != size {
-            return Err(Error::Short { have: self.written, want: size });
+        let verdict = self.tally.verify();
+        if let Err(Flaw::Digest { .. }) = verdict {
+            self.restart()?;
         }
-        let have = Digest::from_octets(self.hash.clone().finalize().into());
-        if have == digest {
-            return Ok(());
-        }
-        self.restart()?;
-        Err(Error::Digest { have, want: digest })
+        verdict.map_err(Error::Flaw)
     }
 
     /// The verified octets of a part in memory; of a file, none.
@@ -224,18 +183,6 @@ impl Part {
     }
 }
 
-/// The hidden name of what will be `digest`.
-fn hidden_name(digest: &Digest) -> String {
-    let text = digest.to_string();
-    format!(".{}.part", text.strip_prefix("sha256:").unwrap_or(&text))
-}
-
-/// Whether a file of this name is a part.
-pub(super) fn is_hidden_name(name: &str) -> bool {
-    let digest = name.strip_prefix('.').and_then(|name| name.strip_suffix(".part"));
-    digest.is_some_and(|hex| hex.len() == 64 && hex.bytes().all(|octet| octet.is_ascii_hexdigit()))
-}
-
 /// Whether the file at `path` is the artifact; `false` where there is none.
 ///
 /// # Errors
@@ -250,27 +197,25 @@ pub fn is_complete(path: &Path, expected: Expected) -> io::Result<bool> {
     if !meta.is_file() || meta.len() != expected.size {
         return Ok(false);
     }
-    let mut hash = Sha256::new();
-    hash_into(&mut hash, &mut file)?;
-    Ok(Digest::from_octets(hash.finalize().into()) == expected.digest)
+    Ok(tally(expected, &mut file)?.verify().is_ok())
 }
 
-/// Hashes from the file's position to its end; the octets that were read.
-fn hash_into(hash: &mut Sha256, file: &mut File) -> io::Result<u64> {
-    let mut block = vec![0; BLOCK];
-    let mut total = 0;
+/// Counts what is in a file.
+fn tally(expected: Expected, file: &mut File) -> io::Result<Tally> {
+    let (mut tally, mut block) = (Tally::new(expected), vec![0; BLOCK]);
     loop {
         let count = file.read(&mut block)?;
         let Some(octets) = block.get(..count).filter(|octets| !octets.is_empty()) else {
-            return Ok(total);
+            return Ok(tally);
         };
-        hash.update(octets);
-        total += count as u64;
+        tally.count(octets);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use phase_core::wire::digest::Digest;
+
     use super::*;
 
     fn expected(octets: &[u8]) -> Expected {
@@ -286,8 +231,8 @@ mod tests {
     fn a_part_in_memory_has_exactly_the_room_it_needs() {
         let mut part = Part::in_memory(expected(b"kernel")).unwrap();
         part.append(b"ker").unwrap();
-        assert_eq!((part.written(), part.missing()), (3, 3));
-        assert!(matches!(part.verify(), Err(Error::Short { have: 3, want: 6 })));
+        assert_eq!((part.tally().here(), part.tally().missing()), (3, 3));
+        assert!(matches!(part.verify(), Err(Error::Flaw(Flaw::Short { have: 3, want: 6 }))));
         part.append(b"nel").unwrap();
         let octets = part.into_octets().unwrap();
         assert_eq!((octets.as_slice(), octets.capacity()), (&b"kernel"[..], 6));
@@ -320,7 +265,7 @@ mod tests {
         let want = expected(b"kernel");
         Part::in_directory(directory.path(), want).unwrap().append(b"ker").unwrap();
         let mut part = Part::in_directory(directory.path(), want).unwrap();
-        assert_eq!((part.written(), part.missing()), (3, 3));
+        assert_eq!((part.tally().here(), part.tally().missing()), (3, 3));
         part.append(b"nel").unwrap();
         part.verify().unwrap();
     }
@@ -334,8 +279,8 @@ mod tests {
         {
             part.append(b"KERNEL").unwrap();
             let error = part.verify().unwrap_err();
-            assert!(matches!(error, Error::Digest { .. }), "{error}");
-            assert_eq!(part.written(), 0);
+            assert!(matches!(error, Error::Flaw(Flaw::Digest { .. })), "{error}");
+            assert_eq!(part.tally().here(), 0);
             part.append(b"kernel").unwrap();
             part.verify().unwrap();
         }
@@ -345,8 +290,9 @@ mod tests {
     fn an_overlong_rest_of_an_earlier_try_is_not_used() {
         let directory = tempfile::tempdir().unwrap();
         let want = expected(b"kernel");
-        std::fs::write(directory.path().join(hidden_name(&want.digest)), b"kernel-").unwrap();
-        assert_eq!(Part::in_directory(directory.path(), want).unwrap().written(), 0);
+        std::fs::write(directory.path().join(hidden_name(&want.digest).to_string()), b"kernel-")
+            .unwrap();
+        assert_eq!(Part::in_directory(directory.path(), want).unwrap().tally().here(), 0);
     }
 
     #[test]
@@ -355,8 +301,11 @@ mod tests {
         let want = expected(b"kernel");
         let victim = directory.path().join("victim");
         std::fs::write(&victim, b"precious").unwrap();
-        std::os::unix::fs::symlink(&victim, directory.path().join(hidden_name(&want.digest)))
-            .unwrap();
+        std::os::unix::fs::symlink(
+            &victim,
+            directory.path().join(hidden_name(&want.digest).to_string()),
+        )
+        .unwrap();
         assert!(Part::in_directory(directory.path(), want).is_err());
         assert_eq!(std::fs::read(&victim).unwrap(), b"precious");
     }

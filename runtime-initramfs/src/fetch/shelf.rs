@@ -1,8 +1,11 @@
 //! Where artifacts are while an image is brought together: in memory, or in the output directory. What is there stays when
 //! a provider fails, so that the next one goes on from it.
 
+use phase_core::fetch::image::Item;
+use phase_core::fetch::part::Expected;
+
+use super::Image;
 use super::error::Error;
-use super::image::{Expected, Image, Item};
 use super::output::Output;
 use super::part::Part;
 
@@ -39,7 +42,7 @@ impl Shelf {
     /// `Missing`: it was not fetched, or was taken before.
     pub fn take(&mut self, item: &Item) -> Result<Vec<u8>, Box<Error>> {
         let Some(part) = self.find(item.expected) else {
-            return Err(Box::new(Error::Missing { name: item.name.clone() }));
+            return Err(Box::new(Error::Missing { name: item.name.as_str().to_owned() }));
         };
         part.into_octets().map_err(|source| Error::part(item, source))
     }
@@ -52,13 +55,14 @@ impl Shelf {
         let mut fetched: Vec<(Vec<String>, Part)> = Vec::new();
         let mut kept = Vec::new();
         for item in items {
-            let twin = fetched.iter_mut().find(|(_, part)| part.expected() == item.expected);
+            let twin =
+                fetched.iter_mut().find(|(_, part)| part.tally().expected() == item.expected);
             if let Some((names, _)) = twin {
-                names.push(item.name.clone());
+                names.push(item.name.as_str().to_owned());
             } else if let Some(part) = self.find(item.expected) {
-                fetched.push((vec![item.name.clone()], part));
+                fetched.push((vec![item.name.as_str().to_owned()], part));
             } else {
-                kept.push(item.name.clone());
+                kept.push(item.name.as_str().to_owned());
             }
         }
         match &self.place {
@@ -77,7 +81,7 @@ impl Shelf {
 
     /// Lets go of what none of `items` needs, and checks that there is room for what is missing of them.
     pub(super) fn make_room(&mut self, items: &[&Item]) -> Result<(), Box<Error>> {
-        self.parts.retain(|part| items.iter().any(|item| item.expected == part.expected()));
+        self.parts.retain(|part| items.iter().any(|item| item.expected == part.tally().expected()));
         let mut missing = 0_u64;
         for (index, item) in items.iter().enumerate() {
             let twin = items.iter().take(index).any(|other| other.expected == item.expected);
@@ -86,13 +90,15 @@ impl Shelf {
             }
             missing = missing.saturating_add(match &self.place {
                 // What is kept in memory has its room.
-                Place::Memory if self.parts.iter().any(|part| part.expected() == item.expected) => {
+                Place::Memory
+                    if self.parts.iter().any(|part| part.tally().expected() == item.expected) =>
+                {
                     0
                 }
                 Place::Memory => item.expected.size,
                 Place::Directory(_) => {
                     let part = self.part(item)?;
-                    let missing = part.missing();
+                    let missing = part.tally().missing();
                     self.put(part);
                     missing
                 }
@@ -127,7 +133,7 @@ impl Shelf {
     }
 
     fn find(&mut self, expected: Expected) -> Option<Part> {
-        let index = self.parts.iter().position(|part| part.expected() == expected)?;
+        let index = self.parts.iter().position(|part| part.tally().expected() == expected)?;
         Some(self.parts.swap_remove(index))
     }
 }

@@ -3,13 +3,14 @@
 use std::fs;
 use std::path::Path;
 
+use phase_core::exit::Exit;
 use phase_core::identity::SecretKey;
+use phase_core::time::UnixTime;
 use phase_core::wire::manifest::Error as Refused;
+use phase_core::wire::trust::Trust;
 
-use super::image::Selection;
 use super::output::Output;
 use super::*;
-use crate::exit::Exit;
 use crate::testing::Loopback;
 use crate::testing::sample::{INITRAMFS, KERNEL, MANIFEST, Sample, provider};
 use crate::testing::server::{Answer, Server};
@@ -49,7 +50,7 @@ impl Trial {
     fn directory(&self, directory: &Path, server: &Server) -> Result<(), Box<Error>> {
         let mut fetch = self.fetch(Shelf::in_directory(Output::open(directory)?));
         let image = one(&mut fetch, server, &[Selection::All])?;
-        let items = image.wanted(&[Selection::All]);
+        let items = wanted(&image, &[Selection::All]);
         fetch.shelf().commit(&image, &items)
     }
 }
@@ -58,10 +59,10 @@ fn one(
     fetch: &mut Fetch<'_>,
     server: &Server,
     selection: &[Selection],
-) -> Result<Image, Box<Error>> {
+) -> Result<Box<Image>, Box<Error>> {
     let provider = provider(server);
     let image = fetch.image(&provider)?;
-    fetch.artifacts(&provider, &image.wanted(selection))?;
+    fetch.artifacts(&provider, &wanted(&image, selection))?;
     Ok(image)
 }
 
@@ -438,7 +439,7 @@ fn a_failed_verification_says_more_than_a_broken_connection() {
     let content = Error::Content {
         name: "kernel".into(),
         url: url.clone(),
-        source: part::Error::Digest { have: digest, want: digest },
+        source: part::Error::Flaw(Flaw::Digest { have: digest, want: digest }),
     };
     let nowhere = || Box::new(Error::Nowhere { url: url.clone(), name: "kernel".into() });
     let mut failures = Failures::default();

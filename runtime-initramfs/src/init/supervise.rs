@@ -13,13 +13,13 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::sys::utsname::uname;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Pid, dup2_stderr, dup2_stdin, dup2_stdout};
+use phase_core::exit::Exit;
 
 use super::outcome::{Delays, Ended, Next, Plan};
 use super::shell::{self, Shell};
 use super::{modules, mounts};
 use crate::cmdline::{self, Action};
 use crate::console::{Console, Step};
-use crate::exit::Exit;
 use crate::sys;
 use crate::sys::output::Output;
 

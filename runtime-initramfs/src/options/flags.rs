@@ -2,12 +2,12 @@
 
 use std::fmt::Display;
 
+use phase_core::fetch::image::Selection;
 use phase_core::wire::record::{Arch, Channel};
 
 use super::{Command, Options};
 use crate::cmdline::{self, Problem};
 use crate::escape::Quoted;
-use crate::fetch::image::Selection;
 
 /// A flag.
 #[derive(Debug)]

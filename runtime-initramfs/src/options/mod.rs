@@ -14,6 +14,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use phase_core::client::Carriers;
+use phase_core::fetch::image::Selection;
 use phase_core::wire::multiaddr::Address;
 use phase_core::wire::record::{Arch, Channel};
 use phase_core::wire::url::Url;
@@ -24,7 +25,6 @@ pub use self::starting::Starting;
 use self::words::{Word, Words};
 use crate::cmdline::{self, Action, OnFailure};
 use crate::escape::{Escaped, Quoted};
-use crate::fetch::image::Selection;
 
 /// The channel that most machines boot from.
 const DEFAULT_CHANNEL: &str = "stable";

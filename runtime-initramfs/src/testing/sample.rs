@@ -1,5 +1,6 @@
 //! An image and who signs it.
 
+use phase_core::fetch::request::Request;
 use phase_core::identity::SecretKey;
 use phase_core::limits::{MANIFEST_BUFFER, MANIFEST_WORK};
 use phase_core::time::UnixTime;
@@ -9,7 +10,7 @@ use phase_core::wire::record::{Arch, Version};
 use phase_core::wire::trust::Trust;
 
 use super::server::{Answer, Server};
-use crate::fetch::{Provider, Request};
+use crate::fetch::Provider;
 
 pub(crate) const MANIFEST: &str = "/stable/arm64/manifest.json";
 pub(crate) const KERNEL: &str = "/stable/arm64/vmlinuz";

@@ -14,8 +14,8 @@ mod scenarios {
     use std::time::Duration;
 
     use phase_boot::console::{Console, Step};
-    use phase_boot::exit::Exit;
     use phase_boot::init;
+    use phase_core::exit::Exit;
 
     /// Where the work counts its tries, within the namespace's own /tmp.
     const TRIES: &str = "/tmp/tries";

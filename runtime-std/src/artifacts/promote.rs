@@ -11,10 +11,11 @@ use std::io::{self, Seek as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
+use phase_core::fetch::part::Expected;
 use phase_core::wire::digest::Digest;
 
 use super::{Artifact, Image, ImageId, canonical_arch, once, scan, version};
-use crate::fetch::part::{Expected, is_complete};
+use crate::fetch::part::is_complete;
 
 /// Names in an image's directory.
 const NAMES: [&str; 6] = ["vmlinuz", "initramfs.img", "rootfs.sqfs", "cmdline", "version", "dtbs"];

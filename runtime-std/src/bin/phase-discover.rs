@@ -1,11 +1,12 @@
 //! Finds providers on the LAN; see `phase-discover --help`.
 
+use std::process::ExitCode;
+
 use clap::Parser as _;
 use phase_provider::cli::discover::{Arguments, run};
 use phase_provider::clock::Clock;
-use phase_provider::exit::Exit;
 
-fn main() -> Exit {
+fn main() -> ExitCode {
     let clock = Clock::start();
-    run(&Arguments::parse(), clock)
+    ExitCode::from(run(&Arguments::parse(), clock).code())
 }

@@ -1,11 +1,12 @@
 //! Fetches and verifies a boot image; see `phase-fetch --help`.
 
+use std::process::ExitCode;
+
 use clap::Parser as _;
 use phase_provider::cli::fetch::{Arguments, run};
 use phase_provider::clock::Clock;
-use phase_provider::exit::Exit;
 
-fn main() -> Exit {
+fn main() -> ExitCode {
     let clock = Clock::start();
-    run(&Arguments::parse(), clock)
+    ExitCode::from(run(&Arguments::parse(), clock).code())
 }

@@ -1,7 +1,7 @@
 //! `phase-provider`: see [`phase_provider::cli::provider`].
 
-use phase_provider::exit::Exit;
+use std::process::ExitCode;
 
-fn main() -> Exit {
-    phase_provider::cli::provider::main()
+fn main() -> ExitCode {
+    ExitCode::from(phase_provider::cli::provider::main().code())
 }

@@ -6,7 +6,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Parser;
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use phase_core::client::patience::{COLLECT, COMPARE};
 use phase_core::client::{self, CandidateId, Carriers};
+use phase_core::exit::Exit;
+use phase_core::fetch::image::Selection;
+use phase_core::fetch::request::{Request, named_by};
 use phase_core::select::TrustClass;
 use phase_core::wire::multiaddr::Address;
 use phase_core::wire::record::{Arch, Channel};
@@ -21,21 +26,13 @@ use super::dht::{Bootstraps, Mode};
 use super::text::{Escaped, complain, print_json, print_line};
 use super::{dht, trust};
 use crate::clock::Clock;
-use crate::discovery::{Discovery, Patience, Search, Until};
-use crate::exit::Exit;
-use crate::fetch::image::{Image, Selection};
+use crate::discovery::{Discovery, Search};
 use crate::fetch::output::Output;
 use crate::fetch::progress::Progress;
 use crate::fetch::source::{self, Reach};
-use crate::fetch::{self, Provider, Request};
+use crate::fetch::{self, Image, Provider};
 
 const NAME: &str = "phase-fetch";
-
-/// How long further providers are collected once one is found: one with a later version goes first.
-const COLLECT: Duration = Duration::from_millis(100);
-
-/// How long one provider's connection is waited for when several are compared.
-const COMPARE: Duration = Duration::from_millis(500);
 
 /// Fetch a boot image and verify it.
 ///
@@ -53,7 +50,7 @@ pub struct Arguments {
     #[arg(long, value_name = "DIR")]
     output: PathBuf,
     /// Fetch only these files; may be given more than once.
-    #[arg(long = "artifact", value_name = "NAME", value_enum, default_value = "all")]
+    #[arg(long = "artifact", value_name = "NAME", value_parser = selection(), default_value = "all")]
     artifacts: Vec<Selection>,
     /// Release channel. The default is what MANIFEST_URL says, else stable.
     #[arg(long, value_name = "CHANNEL")]
@@ -115,6 +112,21 @@ fn url(text: &str) -> Result<Url, String> {
     })
 }
 
+/// Reads the name of a selection.
+fn selection() -> impl TypedValueParser<Value = Selection> {
+    let names = Selection::EVERY.map(|one| {
+        PossibleValue::new(one.name()).help(match one {
+            Selection::Kernel => "The kernel",
+            Selection::Initramfs => "The initial RAM file system",
+            Selection::Rootfs => "The root file system",
+            Selection::Dtbs => "Every device tree",
+            Selection::All => "Everything that the manifest names",
+        })
+    });
+    PossibleValuesParser::new(names)
+        .try_map(|name| Selection::parse(&name).ok_or("no such selection"))
+}
+
 /// Runs the command; `clock` was started with the process.
 #[must_use]
 pub fn run(arguments: &Arguments, clock: Clock) -> Exit {
@@ -157,12 +169,7 @@ pub fn run(arguments: &Arguments, clock: Clock) -> Exit {
 
 /// The channel and architecture: what was said, else what the URL says, else the defaults.
 fn which(arguments: &Arguments) -> (Channel, Arch) {
-    let of_url = arguments.url.as_ref().and_then(|url| {
-        let (channel, arch) =
-            url.path().strip_prefix('/')?.strip_suffix("/manifest.json")?.split_once('/')?;
-        Some((channel.parse::<Channel>().ok()?, Arch::canonical(arch).ok()?))
-    });
-    let (url_channel, url_arch) = of_url.unzip();
+    let (url_channel, url_arch) = arguments.url.as_ref().and_then(named_by).unzip();
     let channel =
         arguments.channel.clone().or(url_channel).unwrap_or_else(super::common::default_channel);
     let arch = arguments.arch.clone().or(url_arch).unwrap_or_else(super::common::own_arch);
@@ -197,13 +204,8 @@ impl Job<'_> {
             Ok(discovery) => discovery,
             Err(error) => return complain(NAME, Exit::Internal, &error),
         };
-        let patience = Patience::of(self.arguments.timeout, discovery.carriers());
-        let until = match self.arguments.mode {
-            Mode::Auto | Mode::Lan | Mode::Wan => Until::Found,
-            Mode::All => Until::TimeIsOver,
-        };
-        discovery.run(until, patience).await;
-        discovery.run(Until::TimeIsOver, Patience::exactly(COLLECT)).await;
+        discovery.run(self.arguments.timeout).await;
+        discovery.collect(COLLECT).await;
         let mut tried = Vec::new();
         let mut exit = None;
         if let Some(done) = self.try_found(&mut discovery, &mut tried, &mut exit).await {
@@ -211,7 +213,7 @@ impl Job<'_> {
         }
         if !tried.is_empty() {
             // Others may answer more slowly.
-            discovery.run(Until::TimeIsOver, patience).await;
+            discovery.run_again().await;
             if let Some(done) = self.try_found(&mut discovery, &mut tried, &mut exit).await {
                 return done;
             }
@@ -273,11 +275,7 @@ impl Job<'_> {
 
     async fn try_fetch(&self, provider: &Provider) -> Result<(), fetch::Error> {
         let image = fetch::manifest(provider, &self.request).await?;
-        let version = image.version.as_ref().map_or("-", |version| version.as_str());
-        self.progress.say(&format!(
-            "manifest {} of {} {}, version {version}, from {}",
-            image.manifest_version, image.channel, image.arch, provider.url
-        ));
+        self.progress.say(&format!("{image}, from {}", provider.url));
         fetch::artifacts(&image, provider, &self.arguments.artifacts, &self.output, &self.progress)
             .await?;
         self.report(&image, provider);
@@ -288,7 +286,7 @@ impl Job<'_> {
         let directory = self.output.directory();
         let path = |name: &str| directory.join(name).display().to_string();
         let files = image.wanted(&self.arguments.artifacts).map(|item| File {
-            name: item.name.clone(),
+            name: item.name.to_string(),
             path: path(&item.name),
             size: item.expected.size,
             digest: item.expected.digest.to_string(),

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use phase_core::exit::Exit;
 use phase_core::wire::record::{ProviderName, TTL_MAX, TTL_MIN};
 use tracing_subscriber::filter::LevelFilter;
 
@@ -19,7 +20,6 @@ use super::{
 use crate::config::file::File;
 use crate::config::settings::{AdvertiseUrl, Flags, Settings};
 use crate::config::{self, EXAMPLE};
-use crate::exit::Exit;
 use crate::{net, serve};
 
 /// Serves boot images on the local network: announces them by multicast DNS, signs their manifests, and serves

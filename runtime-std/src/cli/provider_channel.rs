@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use phase_core::exit::Exit;
 use phase_core::wire::record::{Arch, Channel};
 
 use super::common::arch;
@@ -13,7 +14,6 @@ use crate::artifacts::scan::scan;
 use crate::artifacts::{ImageId, once};
 use crate::config;
 use crate::config::settings::{Flags, Settings};
-use crate::exit::Exit;
 
 #[derive(Subcommand, Debug)]
 pub(super) enum Command {

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::Args;
+use phase_core::exit::Exit;
 use serde_json::json;
 
 use super::common::Interfaces;
@@ -12,7 +13,6 @@ use super::provider::{Failure, Place};
 use super::text::{Escaped, escape_json};
 use crate::config::settings::Flags;
 use crate::doctor::{Finding, Verdict, examine};
-use crate::exit::Exit;
 
 #[derive(Args, Debug)]
 pub(super) struct Query {

@@ -4,13 +4,13 @@ use std::io::{self, Write as _};
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use phase_core::exit::Exit;
 use phase_core::identity::SecretKey;
 use serde_json::json;
 
 use super::provider::{Failure, Place};
 use crate::config;
 use crate::config::settings::state_dir;
-use crate::exit::Exit;
 use crate::state::StateDir;
 use crate::state::key;
 

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Subcommand};
+use phase_core::exit::Exit;
 use phase_core::limits::{MANIFEST_BUFFER, MANIFEST_WORK, SIGNATURES_PER_MANIFEST};
 use phase_core::time::UnixTime;
 use phase_core::wire::manifest::{self, Envelope, KeySignature, Policy};
@@ -21,8 +22,7 @@ use crate::artifacts::{self, ImageId, once};
 use crate::clock;
 use crate::config;
 use crate::config::settings::{Flags, Settings};
-use crate::exit::Exit;
-use crate::fetch::image::Image;
+use crate::fetch::{self, Image};
 use crate::http::catalog::Manifest;
 use crate::manifests::{self, Signer};
 use crate::serve;
@@ -162,7 +162,7 @@ fn write(path: &Path, document: &[u8]) -> Result<(), Failure> {
 
 /// A manifest taken apart: what it says, and its signatures, of which none is verified yet.
 struct Parts<'b> {
-    image: Image,
+    image: Box<Image>,
     envelope: Envelope<'b>,
     signatures: Vec<KeySignature>,
 }
@@ -185,19 +185,12 @@ fn judge(
     store: &Trust,
     now: UnixTime,
     insecure: bool,
-) -> Result<Image, manifest::Error> {
+) -> Result<Box<Image>, manifest::Error> {
     let (channel, arch) = manifest::claim(&document);
-    let policy = Policy {
-        channel: &channel.unwrap_or_else(default_channel),
-        arch: &arch.unwrap_or_else(own_arch),
-        trust: store,
-        floor: 0,
-        now,
-        digest: None,
-        version: None,
-        insecure,
-    };
-    Image::verify(document, None, &policy)
+    let channel = channel.unwrap_or_else(default_channel);
+    let arch = arch.unwrap_or_else(own_arch);
+    let policy = Policy::new(&channel, &arch, store, now, insecure);
+    fetch::verify(document, None, &policy)
 }
 
 fn sign(arguments: &Sign) -> Result<Exit, Failure> {
@@ -299,14 +292,14 @@ fn show(arguments: &Show) -> Result<Exit, Failure> {
         trusted: asked.then(|| store.authority(&signature.key, &image.channel).is_some()),
     });
     let artifacts = image.items.iter().map(|item| Artifact {
-        name: item.name.clone(),
+        name: item.name.to_string(),
         size: item.expected.size,
         digest: item.expected.digest.to_string(),
-        path: item.path.clone(),
+        path: item.path.as_ref().map(ToString::to_string),
     });
     let shown = Shown {
         head: Head::of(&image),
-        cmdline: image.cmdline.clone(),
+        cmdline: image.cmdline.as_ref().map(ToString::to_string),
         artifacts: artifacts.collect(),
         signatures: signatures.collect(),
         accepted: verdict.as_ref().map(Result::is_ok),

@@ -3,13 +3,13 @@
 use std::io::{self, Write as _};
 
 use clap::Args;
+use phase_core::exit::Exit;
 use serde_json::json;
 
 use super::provider::{Failure, Place};
 use super::text::{Escaped, escape_json};
 use crate::config;
 use crate::config::settings::state_dir;
-use crate::exit::Exit;
 use crate::serve::control::{self, Request, Response};
 use crate::state::StateDir;
 use crate::status::{DhtStatus, Status};

@@ -6,9 +6,8 @@
 use std::fmt::{self, Display, Write as _};
 use std::io::{self, Write as _};
 
+use phase_core::exit::Exit;
 use serde::Serialize;
-
-use crate::exit::Exit;
 
 /// Writes a line to standard error; when that is closed, nobody listens.
 pub fn say(line: &str) {

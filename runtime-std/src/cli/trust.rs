@@ -3,17 +3,14 @@
 use std::fs::File;
 use std::io::{self, Read as _};
 
-use phase_core::limits::{TRUST_LINE_MAX, TRUST_LINES};
+use phase_core::limits::TRUST_FILE_MAX;
 use phase_core::select::ClockFloor;
 use phase_core::time::UnixTime;
 use phase_core::wire::multiaddr::Address;
-use phase_core::wire::trust::{self, Trust};
+use phase_core::wire::trust::{self, NO_KEY, Trust, Word};
 
 use super::text::Escaped;
 use crate::clock::{EPOCH, unix_time};
-
-/// Octets of a trust file: every line at its longest.
-const FILE_MAX: usize = TRUST_LINES * (TRUST_LINE_MAX + 2);
 
 /// Why a `--trust` was refused.
 #[derive(Debug, thiserror::Error)]
@@ -23,8 +20,8 @@ pub enum Error {
     Word(trust::Error),
     /// It is no key, and no file of that name can be read.
     #[error(
-        "--trust {}: no peer id (12D3KooW...), no release key (ed25519:...), and as a trust file: {source}",
-        Escaped(.word)
+        "--trust {}: {}, and as a trust file: {source}",
+        Escaped(.word), NO_KEY
     )]
     Unreadable {
         /// The word.
@@ -72,19 +69,13 @@ pub fn load_with_bootstraps(words: &[String]) -> Result<(Trust, Vec<Address>), E
 /// The earliest time it can be: by this machine's clock, or by what the program and the trust store know.
 #[must_use]
 pub fn earliest_now(trust: &Trust) -> UnixTime {
-    let epoch = trust.epoch().map_or(EPOCH, |epoch| epoch.max(EPOCH));
-    ClockFloor::new(epoch, Some(unix_time())).floor()
+    ClockFloor::of(trust, EPOCH, Some(unix_time())).floor()
 }
 
 fn add(trust: &mut Trust, bootstraps: &mut Vec<Address>, word: &str) -> Result<(), Error> {
-    let is_path = word.contains('/');
-    let looks_like_a_key = word.starts_with("ed25519:") || word.starts_with("12D3KooW");
-    if !is_path {
-        match trust.add_word(word) {
-            Ok(()) => return Ok(()),
-            Err(error) if looks_like_a_key => return Err(Error::Word(error)),
-            Err(_) => {}
-        }
+    match trust.add_key_or_file(word).map_err(Error::Word)? {
+        Word::Key => return Ok(()),
+        Word::File => {}
     }
     let text = read(word).map_err(|source| Error::Unreadable { word: word.to_owned(), source })?;
     trust.add_file(&text).map_err(|error| Error::File { path: word.to_owned(), error })?;
@@ -95,7 +86,7 @@ fn add(trust: &mut Trust, bootstraps: &mut Vec<Address>, word: &str) -> Result<(
 /// Reads a file, but no more of it than a trust file can have and still be refused for its length.
 fn read(path: &str) -> io::Result<Vec<u8>> {
     let mut text = Vec::new();
-    let limit = u64::try_from(FILE_MAX + 1).unwrap_or(u64::MAX);
+    let limit = u64::try_from(TRUST_FILE_MAX + 1).unwrap_or(u64::MAX);
     File::open(path)?.take(limit).read_to_end(&mut text)?;
     Ok(text)
 }

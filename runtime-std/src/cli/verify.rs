@@ -5,6 +5,9 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use clap::Parser;
+use phase_core::exit::Exit;
+use phase_core::fetch::image::Item;
+use phase_core::fetch::output::CMDLINE;
 use phase_core::limits::MANIFEST_MAX;
 use phase_core::wire::manifest::{self, Policy};
 use phase_core::wire::record::{Arch, Channel};
@@ -17,12 +20,9 @@ use tracing_subscriber::filter::LevelFilter;
 use super::common::{Logging, Trusting, arch, start_logging};
 use super::text::{Escaped, complain, print_json, print_line, say};
 use super::trust;
-use crate::exit::Exit;
-use crate::fetch;
-use crate::fetch::image::{Image, Item};
-use crate::fetch::output::CMDLINE;
 use crate::fetch::part::is_complete;
 use crate::fetch::source::Reach;
+use crate::fetch::{self, Image};
 
 const NAME: &str = "phase-verify";
 
@@ -103,11 +103,7 @@ pub fn run(arguments: &Arguments) -> Exit {
                     explanation: error.to_string(),
                 });
             }
-            let exit = if error == manifest::Error::NoTrust {
-                Exit::Usage
-            } else {
-                Exit::VerificationFailed
-            };
+            let exit = Exit::of_manifest(&error);
             complain(NAME, exit, &format!("{}: {error}", Escaped(&arguments.manifest)))
         }
     }
@@ -147,22 +143,14 @@ fn image(
     url: Option<&Url>,
     store: &Trust,
     arguments: &Arguments,
-) -> Result<Image, manifest::Error> {
+) -> Result<Box<Image>, manifest::Error> {
     let (channel, arch) = manifest::claim(&document);
     let channel = arguments.channel.clone().or(channel);
     let channel = channel.unwrap_or_else(super::common::default_channel);
     let arch = arguments.arch.clone().or(arch).unwrap_or_else(super::common::own_arch);
-    let policy = Policy {
-        channel: &channel,
-        arch: &arch,
-        trust: store,
-        floor: 0,
-        now: trust::earliest_now(store),
-        digest: None,
-        version: None,
-        insecure: arguments.trusting.insecure,
-    };
-    Image::verify(document, url, &policy)
+    let (now, insecure) = (trust::earliest_now(store), arguments.trusting.insecure);
+    let policy = Policy::new(&channel, &arch, store, now, insecure);
+    fetch::verify(document, url, &policy)
 }
 
 /// One file of the image, as it was found.
@@ -238,15 +226,7 @@ fn report(image: &Image, arguments: &Arguments) -> Exit {
     if arguments.json {
         print_json(&report);
     } else if verified {
-        let head = &report.head;
-        let version = head.version.as_deref().unwrap_or("-");
-        print_line(&format!(
-            "verified {} {} version {version} manifest {} signed by {}",
-            head.channel,
-            head.arch,
-            head.manifest_version,
-            report.signed_by.join(" ")
-        ));
+        print_line(&image.verified_line().to_string());
         report.files.iter().filter_map(|file| file.path.as_deref()).for_each(|path| {
             print_line(&format!("verified {path}"));
         });
@@ -259,7 +239,7 @@ fn files(image: &Image, directory: &Path) -> Vec<FileReport> {
     let mut reports: Vec<_> = image.items.iter().map(|item| file(item, directory)).collect();
     let path = directory.join(CMDLINE);
     if let Ok(text) = std::fs::read_to_string(&path) {
-        let same = Some(text.trim_end()) == image.cmdline.as_deref();
+        let same = image.is_cmdline(&text);
         reports.push(FileReport {
             name: CMDLINE.into(),
             path: Some(path.display().to_string()),
@@ -271,10 +251,7 @@ fn files(image: &Image, directory: &Path) -> Vec<FileReport> {
 }
 
 fn file(item: &Item, directory: &Path) -> FileReport {
-    // A provider's file is called as in its path, a fetched one by its role.
-    let beside = item.path.iter().filter(|path| !path.starts_with('/')).map(String::as_str);
-    let in_place = beside.chain([item.name.as_str()]);
-    let path = in_place.map(|name| directory.join(name)).find(|path| path.exists());
+    let path = item.names().map(|name| directory.join(name)).find(|path| path.exists());
     let outcome = match &path {
         None => Err(format!("not in {}", directory.display())),
         Some(path) => match is_complete(path, item.expected) {
@@ -288,7 +265,7 @@ fn file(item: &Item, directory: &Path) -> FileReport {
         },
     };
     FileReport {
-        name: item.name.clone(),
+        name: item.name.to_string(),
         path: path.map(|path| path.display().to_string()),
         verified: outcome.is_ok(),
         reason: outcome.err(),

@@ -4,11 +4,11 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 
+use phase_core::exit::Exit;
 use phase_core::wire::unix_time;
 
 use super::Finding;
 use crate::clock;
-use crate::exit::Exit;
 use crate::manifests::Signer;
 use crate::state::saved::Saved;
 use crate::state::{StateDir, key};

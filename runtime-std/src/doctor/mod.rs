@@ -9,11 +9,12 @@ mod network;
 use std::fmt::Display;
 use std::path::Path;
 
+use phase_core::exit::Exit;
+
 use crate::artifacts::scan::scan;
 use crate::config::file::File;
 use crate::config::settings::{Absent, Flags, Settings};
 use crate::config::{self};
-use crate::exit::Exit;
 use crate::serve::control::{self, Request, Response};
 use crate::state::StateDir;
 use crate::status::Status;

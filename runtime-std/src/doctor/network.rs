@@ -3,10 +3,11 @@
 use std::io;
 use std::net::TcpListener;
 
+use phase_core::exit::Exit;
+
 use super::Finding;
 use super::holders::{Protocol, holders, named};
 use crate::config::settings::Settings;
-use crate::exit::Exit;
 use crate::http::server;
 use crate::net::interfaces::{Interface, judge};
 use crate::net::{self, MDNS_PORT};

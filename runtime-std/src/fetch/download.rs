@@ -4,6 +4,7 @@
 
 use std::io;
 
+use phase_core::fetch::part::{Body, Unfit};
 use phase_core::fetch::{self, PAUSE, Tries};
 use tokio::time::sleep;
 
@@ -41,6 +42,16 @@ pub enum Error {
     Write(#[from] io::Error),
 }
 
+impl Error {
+    fn unfit(origin: &Origin, path: &str, unfit: Unfit) -> Self {
+        let (origin, path) = (origin.clone(), path.into());
+        match unfit {
+            Unfit::NoLength => Self::NoLength { origin, path },
+            Unfit::Size { announced, signed } => Self::Size { origin, path, announced, signed },
+        }
+    }
+}
+
 /// Brings what is missing of `part`. `progress` is told how many octets are here.
 ///
 /// # Errors
@@ -54,26 +65,26 @@ pub async fn fill(
     let mut etag = None;
     let mut tries = Tries::default();
     loop {
-        let before = part.written();
+        let before = part.tally().here();
         let error = match once(origin, path, part, &mut etag, progress).await {
-            Ok(()) if part.missing() == 0 => return Ok(()),
+            Ok(()) if part.tally().missing() == 0 => return Ok(()),
             // The body ended early, without an error of its own.
             Ok(()) => None,
             Err(error) if is_passing(&error) => Some(error),
             Err(error) => return Err(error),
         };
-        if !tries.go_on(part.written() > before) {
+        if !tries.go_on(part.tally().here() > before) {
             return Err(error.unwrap_or_else(|| Error::Size {
                 origin: origin.clone(),
                 path: path.into(),
-                announced: part.written(),
-                signed: part.written() + part.missing(),
+                announced: part.tally().here(),
+                signed: part.tally().expected().size,
             }));
         }
         tracing::info!(
             "the download of {path} from {} broke after {} octets; it goes on from there",
             origin.address,
-            part.written()
+            part.tally().here()
         );
         sleep(PAUSE).await;
     }
@@ -98,28 +109,22 @@ async fn once(
     etag: &mut Option<String>,
     progress: &mut dyn FnMut(u64),
 ) -> Result<(), Error> {
-    let from = From { offset: part.written(), etag: etag.as_deref() };
+    let from = From { offset: part.tally().here(), etag: etag.as_deref() };
     let mut response = origin.get(path, from).await?;
-    let signed = part.written() + part.missing();
-    if response.start() == 0 && part.written() > 0 {
-        // The whole comes again: the provider's file changed, or it knows no ranges.
-        part.restart()?;
-    }
-    let Some(length) = response.length() else {
-        return Err(Error::NoLength { origin: origin.clone(), path: path.into() });
-    };
-    let announced = response.start().saturating_add(length);
-    if announced != signed {
-        return Err(Error::Size { origin: origin.clone(), path: path.into(), announced, signed });
+    match part.tally().check_body(response.start(), response.length()) {
+        Ok(Body::Rest) => {}
+        Ok(Body::Whole) => part.restart()?,
+        Err(unfit) => return Err(Error::unfit(origin, path, unfit)),
     }
     *etag = response.etag().map(str::to_owned);
-    while part.missing() > 0 {
+    while part.tally().missing() > 0 {
         let Some(chunk) = response.chunk().await? else { break };
-        if chunk.len() as u64 > part.missing() {
-            return Err(http::Error::TooLong { address: origin.address, limit: signed }.into());
+        if chunk.len() as u64 > part.tally().missing() {
+            let limit = part.tally().expected().size;
+            return Err(http::Error::TooLong { address: origin.address, limit }.into());
         }
         part.append(&chunk)?;
-        progress(part.written());
+        progress(part.tally().here());
     }
     Ok(())
 }
@@ -127,7 +132,7 @@ async fn once(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fetch::part::Expected;
+    use phase_core::fetch::part::Expected;
     use phase_core::wire::digest::Digest;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::net::TcpListener;
@@ -217,7 +222,7 @@ mod tests {
         let mut part = part(&directory);
         let error = fill(&origin, "/k", &mut part, &mut |_| {}).await.unwrap_err();
         assert!(matches!(error, Error::Size { announced: 32, signed: 31, .. }), "{error}");
-        assert_eq!(part.written(), 0);
+        assert_eq!(part.tally().here(), 0);
     }
 
     #[tokio::test]
@@ -238,6 +243,6 @@ mod tests {
         let mut part = part(&directory);
         let error = fill(&origin, "/k", &mut part, &mut |_| {}).await.unwrap_err();
         assert!(matches!(error, Error::Http(_)), "{error}");
-        assert_eq!(part.written(), 10);
+        assert_eq!(part.tally().here(), 10);
     }
 }

@@ -5,28 +5,27 @@
 
 pub mod download;
 pub mod http;
-pub mod image;
 pub mod output;
 pub mod part;
 pub mod progress;
 pub mod source;
 
+use phase_core::exit::Exit;
+use phase_core::fetch::image::{self, Item, Selection};
+use phase_core::fetch::part::Flaw;
+use phase_core::fetch::request::Request;
 use phase_core::identity::PeerId;
-use phase_core::limits::MANIFEST_MAX;
-use phase_core::time::UnixTime;
+use phase_core::limits::{MANIFEST_BUFFER, MANIFEST_MAX};
 use phase_core::wire::digest::Digest;
 use phase_core::wire::manifest::{self, Policy};
-use phase_core::wire::record::{Arch, Channel, Version};
-use phase_core::wire::trust::Trust;
+use phase_core::wire::record::Version;
 use phase_core::wire::url::Url;
 
 use self::http::{From, Origin};
-use self::image::{Image, Item, Selection};
 use self::output::{Output, Ready};
 use self::part::Part;
 use self::progress::Progress;
 use self::source::Reach;
-use crate::exit::Exit;
 
 /// Somebody who offers a manifest.
 #[derive(Clone, Debug)]
@@ -43,35 +42,19 @@ pub struct Provider {
     pub version: Option<Version>,
 }
 
-/// What is wanted, and whom to believe.
-#[derive(Clone, Debug)]
-pub struct Request {
-    /// The channel.
-    pub channel: Channel,
-    /// The architecture.
-    pub arch: Arch,
-    /// Whom to believe.
-    pub trust: Trust,
-    /// Take a manifest without signatures.
-    pub insecure: bool,
-    /// The earliest time it can be.
-    pub now: UnixTime,
-}
+/// A verified manifest, with its document.
+pub type Image = image::Image<Vec<u8>>;
 
-impl Request {
-    /// The policy for the manifest of a provider.
-    fn policy<'a>(&'a self, provider: &'a Provider) -> Policy<'a> {
-        Policy {
-            channel: &self.channel,
-            arch: &self.arch,
-            trust: &self.trust,
-            floor: 0,
-            now: self.now,
-            digest: provider.digest.as_ref(),
-            version: provider.version.as_ref(),
-            insecure: self.insecure,
-        }
-    }
+/// Verifies a document. `url` is where it was found: what its relative paths begin at.
+///
+/// # Errors
+/// What is wrong with it, with its stable code.
+pub fn verify(
+    document: Vec<u8>,
+    url: Option<&Url>,
+    policy: &Policy<'_>,
+) -> Result<Box<Image>, manifest::Error> {
+    Image::verify(document, &mut vec![0; MANIFEST_BUFFER], url, policy).map(Box::new)
 }
 
 /// Why an image could not be had from a provider.
@@ -145,8 +128,8 @@ impl Error {
     #[must_use]
     pub const fn exit(&self) -> Exit {
         match self {
-            Self::Manifest { source: manifest::Error::NoTrust, .. } => Exit::Usage,
-            Self::Manifest { .. } | Self::Part { source: part::Error::Digest { .. }, .. } => {
+            Self::Manifest { source, .. } => Exit::of_manifest(source),
+            Self::Part { source: part::Error::Flaw(Flaw::Digest { .. }), .. } => {
                 Exit::VerificationFailed
             }
             Self::Source(_)
@@ -163,10 +146,11 @@ impl Error {
 ///
 /// # Errors
 /// `Source`, `Http`, `Manifest`.
-pub async fn manifest(provider: &Provider, request: &Request) -> Result<Image, Error> {
+pub async fn manifest(provider: &Provider, request: &Request) -> Result<Box<Image>, Error> {
     let url = &provider.url;
     let document = document(url, &provider.reach).await?;
-    Image::verify(document, Some(url), &request.policy(provider))
+    let policy = request.policy(provider.digest.as_ref(), provider.version.as_ref());
+    verify(document, Some(url), &policy)
         .map_err(|source| Error::Manifest { url: url.clone(), source })
 }
 
@@ -206,20 +190,20 @@ pub async fn artifacts(
     for item in image.wanted(selection) {
         if output.has(&item.name, item.expected)? {
             progress.kept(&item.name, item.expected.size);
-            ready.push((item.name.clone(), Ready::Kept));
+            ready.push((item.name.to_string(), Ready::Kept));
         } else if let Some((twin, _)) =
             pending.iter().find(|(other, _)| other.expected == item.expected)
         {
             // The same octets under two names come once.
-            ready.push((item.name.clone(), Ready::Twin(twin.name.clone())));
+            ready.push((item.name.to_string(), Ready::Twin(twin.name.to_string())));
         } else {
             pending.push((item, output.part(item.expected)?));
         }
     }
-    output.require_room(pending.iter().map(|(_, part)| part.missing()).sum())?;
+    output.require_room(pending.iter().map(|(_, part)| part.tally().missing()).sum())?;
     for (item, part) in pending {
         let complete = artifact(item, part, provider, output, progress).await?;
-        ready.push((item.name.clone(), Ready::Fetched(complete)));
+        ready.push((item.name.to_string(), Ready::Fetched(complete)));
     }
     Ok(output.commit(ready, image.cmdline.as_deref(), &image.document)?)
 }
@@ -250,7 +234,7 @@ async fn artifact(
             part = output.part(item.expected)?;
         }
     }
-    let nowhere = || Error::Nowhere { url: provider.url.clone(), name: item.name.clone() };
+    let nowhere = || Error::Nowhere { url: provider.url.clone(), name: item.name.to_string() };
     Err(last.unwrap_or_else(nowhere))
 }
 
@@ -264,9 +248,9 @@ async fn from_origin(
     output: &Output,
     progress: &Progress,
 ) -> Result<part::Complete, Error> {
-    let name = || item.name.clone();
+    let name = || item.name.to_string();
     loop {
-        let resumed = part.written();
+        let resumed = part.tally().here();
         let bar = progress.start(&item.name, item.expected.size, resumed);
         let filled = download::fill(origin, url.path(), &mut part, &mut |here| bar.set(here)).await;
         if let Err(source) = filled {
@@ -281,7 +265,9 @@ async fn from_origin(
                 bar.finish();
                 return Ok(complete);
             }
-            Err(part::Error::Digest { .. }) if resumed > 0 => part = output.part(item.expected)?,
+            Err(part::Error::Flaw(Flaw::Digest { .. })) if resumed > 0 => {
+                part = output.part(item.expected)?
+            }
             Err(source) => return Err(Error::Part { name: name(), url: url.clone(), source }),
         }
     }

@@ -1,25 +1,15 @@
-//! The output directory: one image, whole. Its `manifest.json` is removed before the first file changes and
-//! comes back last, so that where it stands, every file beside it is the one that it names.
-//! Not here: where the files come from.
+//! The output directory: one image, whole.
+//! Not here: the names and what they promise (`phase_core::fetch::output`), where the files come from.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::part::{Complete, Expected, Part, is_complete};
+use phase_core::fetch::output::{CMDLINE, DTBS, MANIFEST, NAMES, is_hidden_name};
+use phase_core::fetch::part::Expected;
 
-/// The manifest's name.
-pub const MANIFEST: &str = "manifest.json";
-
-/// The kernel command line's name.
-pub const CMDLINE: &str = "cmdline";
-
-/// The directory of device trees.
-const DTBS: &str = "dtbs";
-
-/// Every name that an image may have, device trees apart.
-const NAMES: [&str; 5] = ["kernel", "initramfs", "rootfs", CMDLINE, MANIFEST];
+use super::part::{Complete, Part, is_complete};
 
 /// Why the directory cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -218,12 +208,7 @@ impl Output {
     fn remove_parts(&self) -> Result<(), Error> {
         for entry in fs::read_dir(&self.directory).map_err(at(&self.directory))? {
             let entry = entry.map_err(at(&self.directory))?;
-            let name = entry.file_name();
-            let digest =
-                name.to_str().and_then(|name| name.strip_prefix('.')?.strip_suffix(".part"));
-            if digest.is_some_and(|hex| {
-                hex.len() == 64 && hex.bytes().all(|octet| octet.is_ascii_hexdigit())
-            }) {
+            if entry.file_name().to_str().is_some_and(is_hidden_name) {
                 remove(&entry.path())?;
             }
         }

@@ -1,28 +1,16 @@
-//! An artifact on its way: a hidden file that is hashed while it grows, can be resumed, and becomes visible
-//! only whole and verified.
-//!
-//! The file's name holds the wanted digest, so that what one provider began another can finish, in this run
-//! or the next. Not here: where the octets come from.
+//! An artifact on its way: a hidden file that can be resumed, and becomes visible only whole and verified.
+//! Not here: what is whole and when it goes on (`phase_core::fetch::part`), where the octets come from.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-use phase_core::wire::digest::Digest;
-use sha2::{Digest as _, Sha256};
+use phase_core::fetch::output::hidden_name;
+use phase_core::fetch::part::{Expected, Flaw, Tally};
 
 /// Octets read at a time when a file is hashed.
 const BLOCK: usize = 1024 * 1024;
-
-/// What an artifact must be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Expected {
-    /// Octets.
-    pub size: u64,
-    /// SHA-256.
-    pub digest: Digest,
-}
 
 /// Why a complete part is not the artifact.
 #[derive(Debug, thiserror::Error)]
@@ -30,28 +18,9 @@ pub enum Error {
     /// The file system failed.
     #[error(transparent)]
     Io(#[from] io::Error),
-    /// Fewer octets than wanted.
-    #[error("{have} of {want} octets are here")]
-    Short {
-        /// Octets here.
-        have: u64,
-        /// Octets wanted.
-        want: u64,
-    },
-    /// Other content.
-    #[error("the content is {have}, the manifest says {want}")]
-    Digest {
-        /// What was computed.
-        have: Digest,
-        /// What was signed.
-        want: Digest,
-    },
-}
-
-/// The hidden name of what will be `digest`.
-fn hidden_name(digest: &Digest) -> String {
-    let text = digest.to_string();
-    format!(".{}.part", text.strip_prefix("sha256:").unwrap_or(&text))
+    /// It is another one, or not all of it is here.
+    #[error(transparent)]
+    Flaw(#[from] Flaw),
 }
 
 /// An artifact being fetched.
@@ -59,9 +28,7 @@ fn hidden_name(digest: &Digest) -> String {
 pub struct Part {
     path: PathBuf,
     file: File,
-    hash: Sha256,
-    written: u64,
-    expected: Expected,
+    tally: Tally,
 }
 
 impl Part {
@@ -70,43 +37,36 @@ impl Part {
     /// # Errors
     /// What the file system says.
     pub fn open(directory: &Path, expected: Expected) -> io::Result<Self> {
-        let path = directory.join(hidden_name(&expected.digest));
+        let path = directory.join(hidden_name(&expected.digest).to_string());
         // A link planted under this name must not lead the writing elsewhere.
-        let file = OpenOptions::new()
+        let mut file = OpenOptions::new()
             .read(true)
             .write(true)
             .create(true)
             .truncate(false)
             .custom_flags(nix::libc::O_NOFOLLOW | nix::libc::O_CLOEXEC)
             .open(&path)?;
-        let mut part = Self { path, file, hash: Sha256::new(), written: 0, expected };
-        part.written = hash_into(&mut part.hash, &mut part.file)?;
-        if part.written > expected.size {
+        let tally = tally(expected, &mut file)?;
+        let mut part = Self { path, file, tally };
+        if part.tally.is_too_long() {
             part.restart()?;
         }
         Ok(part)
     }
 
-    /// Octets that are here: the offset to resume from.
+    /// What is here of it.
     #[must_use]
-    pub const fn written(&self) -> u64 {
-        self.written
+    pub const fn tally(&self) -> &Tally {
+        &self.tally
     }
 
-    /// Octets still to come.
-    #[must_use]
-    pub const fn missing(&self) -> u64 {
-        self.expected.size.saturating_sub(self.written)
-    }
-
-    /// Adds octets. The caller offers no more than [`Part::missing`].
+    /// Adds octets. The caller offers no more than are missing.
     ///
     /// # Errors
     /// What the file system says, a full disk among it.
     pub fn append(&mut self, octets: &[u8]) -> io::Result<()> {
         self.file.write_all(octets)?;
-        self.hash.update(octets);
-        self.written += octets.len() as u64;
+        self.tally.count(octets);
         Ok(())
     }
 
@@ -117,25 +77,21 @@ impl Part {
     pub fn restart(&mut self) -> io::Result<()> {
         self.file.set_len(0)?;
         self.file.rewind()?;
-        self.hash = Sha256::new();
-        self.written = 0;
+        self.tally.restart();
         Ok(())
     }
 
     /// Checks length and digest, and makes the octets durable.
     ///
     /// # Errors
-    /// `Short`: fetch on. `Digest`: the octets are thrown away; some source lied.
+    /// `Flaw`; octets with another digest are thrown away.
     pub fn complete(mut self) -> Result<Complete, Error> {
-        let Expected { size, digest } = self.expected;
-        if self.written != size {
-            return Err(Error::Short { have: self.written, want: size });
-        }
-        let have = Digest::from_octets(self.hash.clone().finalize().into());
-        if have != digest {
-            self.restart()?;
-            self.discard();
-            return Err(Error::Digest { have, want: digest });
+        if let Err(flaw) = self.tally.verify() {
+            if let Flaw::Digest { .. } = flaw {
+                self.restart()?;
+                self.discard();
+            }
+            return Err(flaw.into());
         }
         self.file.sync_all()?;
         Ok(Complete { path: self.path })
@@ -178,28 +134,24 @@ pub fn is_complete(path: &Path, expected: Expected) -> io::Result<bool> {
     if !meta.is_file() || meta.len() != expected.size {
         return Ok(false);
     }
-    let mut hash = Sha256::new();
-    hash_into(&mut hash, &mut file)?;
-    Ok(Digest::from_octets(hash.finalize().into()) == expected.digest)
+    Ok(tally(expected, &mut file)?.verify().is_ok())
 }
 
-/// Hashes from the file's position to its end; the octets that were read.
-fn hash_into(hash: &mut Sha256, file: &mut File) -> io::Result<u64> {
-    let mut block = vec![0; BLOCK];
-    let mut total = 0;
+/// Counts what is in a file.
+fn tally(expected: Expected, file: &mut File) -> io::Result<Tally> {
+    let (mut tally, mut block) = (Tally::new(expected), vec![0; BLOCK]);
     loop {
         match file.read(&mut block)? {
-            0 => return Ok(total),
-            count => {
-                hash.update(&block[..count]);
-                total += count as u64;
-            }
+            0 => return Ok(tally),
+            count => tally.count(&block[..count]),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use phase_core::wire::digest::Digest;
+
     use super::*;
 
     fn expected(octets: &[u8]) -> Expected {
@@ -234,7 +186,7 @@ mod tests {
         part.append(b"ker").unwrap();
         drop(part);
         let mut part = Part::open(directory.path(), want).unwrap();
-        assert_eq!((part.written(), part.missing()), (3, 3));
+        assert_eq!((part.tally().here(), part.tally().missing()), (3, 3));
         part.append(b"nel").unwrap();
         part.complete().unwrap();
     }
@@ -244,7 +196,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let mut part = Part::open(directory.path(), expected(b"kernel")).unwrap();
         part.append(b"ker").unwrap();
-        assert!(matches!(part.complete(), Err(Error::Short { have: 3, want: 6 })));
+        assert!(matches!(part.complete(), Err(Error::Flaw(Flaw::Short { have: 3, want: 6 }))));
         assert_eq!(names(directory.path()).len(), 1);
     }
 
@@ -254,7 +206,7 @@ mod tests {
         let mut part = Part::open(directory.path(), expected(b"kernel")).unwrap();
         part.append(b"KERNEL").unwrap();
         let error = part.complete().unwrap_err();
-        assert!(matches!(error, Error::Digest { .. }), "{error}");
+        assert!(matches!(error, Error::Flaw(Flaw::Digest { .. })), "{error}");
         assert!(names(directory.path()).is_empty());
     }
 
@@ -262,8 +214,9 @@ mod tests {
     fn an_overlong_rest_of_an_earlier_try_is_not_used() {
         let directory = tempfile::tempdir().unwrap();
         let want = expected(b"kernel");
-        std::fs::write(directory.path().join(hidden_name(&want.digest)), b"kernel-").unwrap();
-        assert_eq!(Part::open(directory.path(), want).unwrap().written(), 0);
+        std::fs::write(directory.path().join(hidden_name(&want.digest).to_string()), b"kernel-")
+            .unwrap();
+        assert_eq!(Part::open(directory.path(), want).unwrap().tally().here(), 0);
     }
 
     #[test]
@@ -272,8 +225,11 @@ mod tests {
         let want = expected(b"kernel");
         let victim = directory.path().join("victim");
         std::fs::write(&victim, b"precious").unwrap();
-        std::os::unix::fs::symlink(&victim, directory.path().join(hidden_name(&want.digest)))
-            .unwrap();
+        std::os::unix::fs::symlink(
+            &victim,
+            directory.path().join(hidden_name(&want.digest).to_string()),
+        )
+        .unwrap();
         assert!(Part::open(directory.path(), want).is_err());
         assert_eq!(std::fs::read(&victim).unwrap(), b"precious");
     }

@@ -70,6 +70,13 @@ impl Report<'_> {
         self.over
     }
 
+    /// Whether any node of the DHT was reached.
+    #[must_use]
+    pub fn was_anybody_reached(&self) -> bool {
+        let reached = |one: &Bootstrap| matches!(one.reach, Reach::Reached(_) | Reach::Answered(_));
+        self.counts.answered > 0 || self.bootstraps.iter().any(reached)
+    }
+
     /// Why nothing was found; `None` when something was.
     #[must_use]
     pub fn nothing(&self) -> Option<Nothing> {

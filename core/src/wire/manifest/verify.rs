@@ -33,6 +33,20 @@ pub struct Policy<'a> {
     pub insecure: bool,
 }
 
+impl<'a> Policy<'a> {
+    /// For a manifest that no advert named, on a machine where none ran before.
+    #[must_use]
+    pub const fn new(
+        channel: &'a Channel,
+        arch: &'a Arch,
+        trust: &'a Trust,
+        now: UnixTime,
+        insecure: bool,
+    ) -> Self {
+        Self { channel, arch, trust, floor: 0, now, digest: None, version: None, insecure }
+    }
+}
+
 /// A manifest that passed, and who vouches for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verified<'b> {

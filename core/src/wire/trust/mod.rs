@@ -17,8 +17,10 @@
 //! A file that cannot be taken whole is refused whole.
 
 mod text;
+mod word;
 
 pub use text::{Error, Problem, Shown, bootstraps};
+pub use word::{NO_KEY, Word};
 
 use super::record::{Channel, ProviderName};
 use super::url::Url;

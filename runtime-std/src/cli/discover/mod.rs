@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use phase_core::client::{self, Carriers};
+use phase_core::exit::Exit;
 use tracing_subscriber::filter::LevelFilter;
 
 use self::print::{NAME, print};
@@ -16,8 +17,7 @@ use super::dht::{Bootstraps, Mode};
 use super::text::complain;
 use super::{dht, trust};
 use crate::clock::Clock;
-use crate::discovery::{Discovery, Patience, Search, Until};
-use crate::exit::Exit;
+use crate::discovery::{Discovery, Search};
 
 /// Find boot images that providers announce, on this network or in the DHT.
 ///
@@ -135,11 +135,6 @@ async fn discover(arguments: &Arguments, search: Search, clock: Clock) -> Exit {
     if arguments.watch {
         return watch::run(&mut discovery, &wanted, arguments.printing, arguments.timeout).await;
     }
-    let until = match arguments.mode {
-        Mode::Auto | Mode::Lan | Mode::Wan => Until::Found,
-        Mode::All => Until::TimeIsOver,
-    };
-    let patience = Patience::of(arguments.timeout, discovery.carriers());
-    discovery.run(until, patience).await;
+    discovery.run(arguments.timeout).await;
     print(&discovery, &wanted, arguments.printing)
 }

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::io::{self, Write};
 
 use phase_core::client::Carriers;
+use phase_core::exit::Exit;
 use phase_core::machine::Family;
 use phase_core::wire::record::{Arch, Channel};
 use phase_core::wire::trust::Mode;
@@ -12,7 +13,6 @@ use super::report::{COLUMNS, HEADINGS, Report};
 use crate::cli::common::Printing;
 use crate::cli::text::{Escaped, complain, say};
 use crate::discovery::{Discovery, Search};
-use crate::exit::Exit;
 
 /// The command's name, before what it complains of.
 pub(super) const NAME: &str = "phase-discover";

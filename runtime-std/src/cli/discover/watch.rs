@@ -5,6 +5,7 @@ use std::future::pending;
 use std::time::Duration;
 
 use phase_core::client::{CandidateId, Event};
+use phase_core::exit::Exit;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::sleep;
 
@@ -13,7 +14,6 @@ use super::report::{Happening, Report};
 use crate::cli::common::Printing;
 use crate::cli::text::{complain, say};
 use crate::discovery::Discovery;
-use crate::exit::Exit;
 
 /// Prints until `limit`, or until it is interrupted.
 pub(super) async fn run(

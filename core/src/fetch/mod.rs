@@ -1,10 +1,22 @@
-//! What every fetch over HTTP decides, apart from sockets and clocks: which responses fit the request, where a
-//! body begins, how slow is too slow, and when a download that broke goes on.
+//! What every fetch decides, apart from sockets, files and clocks. This file has the rules for HTTP: which responses fit
+//! the request, where a body begins, how slow is too slow, and when a download that broke goes on.
+//!
+//! | file | what it decides |
+//! |---|---|
+//! | [`request`] | what a manifest must be |
+//! | [`image`] | which files an image has, and which of them are wanted |
+//! | [`part`] | what is here of a file, and whether it is the one that was signed |
+//! | [`output`] | under which names files are left |
 //!
 //! What is fetched is nobody's word until its signature or digest was verified; these rules bound what a server
 //! can cost before that.
 //! Spec: RFC 9110 §8.6 (Content-Length), §13.1.5 (If-Range), §14.4 (Content-Range), §15.
 //! Not here: reading the head of a response, following redirects (none are), choosing the provider.
+
+pub mod image;
+pub mod output;
+pub mod part;
+pub mod request;
 
 use core::time::Duration;
 
