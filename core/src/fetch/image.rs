@@ -101,7 +101,7 @@ pub struct Image<D> {
 
 impl<D: AsRef<[u8]>> Image<D> {
     /// Verifies a document. `url` is where it was found: what its relative paths begin at. `buffer`: as for
-    /// [`manifest::verify`].
+    /// [`manifest::verify()`].
     ///
     /// # Errors
     /// What is wrong with it, with its stable code.
@@ -118,10 +118,18 @@ impl<D: AsRef<[u8]>> Image<D> {
             // As many as in a manifest.
             let _ = items.push(Item::new(artifact, url));
         }
+        let cmdline = manifest.cmdline.map(|signed| {
+            let mut cmdline = String::new();
+            for c in signed.chars() {
+                // There is room for the longest.
+                let _ = cmdline.push(c);
+            }
+            cmdline
+        });
         Ok(Self {
             digest,
             manifest_version: manifest.manifest_version,
-            cmdline: manifest.cmdline.map(|cmdline| cmdline.chars().collect()),
+            cmdline,
             items,
             channel: manifest.channel,
             arch: manifest.arch,
