@@ -116,7 +116,7 @@ fn times(board: Board, rows: Vec<Vec<String>>) -> Table {
     Table {
         title: format!("From the kernel's start to a verified candidate, {}", board.name()),
         explanation: format!(
-            "Virtual {} machines (QEMU, emulated by TCG, one processor, 512 MiB) with Debian's cloud kernel, one after \
+            "Virtual {} machines (QEMU, emulated by TCG, one processor, 512 MiB) with Debian's cloud kernel (`quiet cryptomgr.notests`), one after \
              another on one switch with a DHCP server and a provider. Times are those of the machine's own console, in \
              milliseconds since its kernel started: the boot client starts (init), the modules are loaded, the lease is \
              there, the candidate is verified (discover) or the second kernel is loaded (boot). Discovery by mDNS does not \
