@@ -47,6 +47,8 @@ struct Files<'a> {
     /// Device trees in the order in which they stand there, behind the others.
     items: Vec<File<'a>, ARTIFACTS_PER_MANIFEST>,
     too_many: bool,
+    /// The member stands there, be it empty: the mirror must have it too.
+    has_dtbs: bool,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -57,6 +59,8 @@ struct File<'a> {
     size: Option<u64>,
     urls: Vec<&'a str, URLS_PER_ARTIFACT>,
     too_many_urls: bool,
+    /// As [`Files::has_dtbs`].
+    has_urls: bool,
 }
 
 /// The members around what is signed.
@@ -213,6 +217,7 @@ impl<'a> Files<'a> {
                 1 => self.read_file(Name::Initramfs, reader)?,
                 2 => self.read_file(Name::Rootfs, reader)?,
                 _ => {
+                    self.has_dtbs = true;
                     reader.object()?;
                     while let Some(name) = reader.name()? {
                         self.read_file(Name::Dtb(name), reader)?;
@@ -250,8 +255,15 @@ impl<'a> Files<'a> {
 
 impl<'a> File<'a> {
     const fn new(name: Name<'a>) -> Self {
-        let urls = Vec::new();
-        Self { name, hash: None, path: None, size: None, urls, too_many_urls: false }
+        Self {
+            name,
+            hash: None,
+            path: None,
+            size: None,
+            urls: Vec::new(),
+            too_many_urls: false,
+            has_urls: false,
+        }
     }
 
     fn read(&mut self, reader: &mut Reader<'a>) -> Result<(), NotJson> {
@@ -263,6 +275,7 @@ impl<'a> File<'a> {
                 1 => self.path = Some(reader.string()?),
                 2 => self.size = Some(reader.number()?),
                 _ => {
+                    self.has_urls = true;
                     reader.array()?;
                     while reader.item()? {
                         if self.urls.is_full() {

@@ -219,6 +219,17 @@ fn only_the_signed_octets_are_used() {
         assert_ne!(lying, good, "{from}");
         assert_eq!(result(lying.as_bytes(), &policy), Err(Error::Mirror), "{from}");
     }
+    // An empty list beside none is another text than the signed one.
+    let few = Draft { artifacts: &[KERNEL], ..image.draft() };
+    let few = String::from_utf8(document(&few, &[1])).unwrap();
+    for (from, to) in [
+        ("\"path\":\"vmlinuz\"", "\"path\":\"vmlinuz\",\"urls\":[]"),
+        ("\"artifacts\":{", "\"artifacts\":{\"dtbs\":{},"),
+    ] {
+        let lying = few.replacen(from, to, 1);
+        assert_ne!(lying, few, "{from}");
+        assert_eq!(result(lying.as_bytes(), &policy), Err(Error::Mirror), "{from}");
+    }
     // Members nobody knows are nobody's business, white space neither.
     let more = good.replacen('{', "{\n  \"proof\": {\"log\": [1, {\"x\": null}]},", 1) + "\n";
     assert_eq!(result(more.as_bytes(), &policy), Ok(()));
