@@ -24,6 +24,7 @@ extern crate std;
 pub mod client;
 pub mod connection;
 pub mod dht;
+pub mod escape;
 pub mod exit;
 pub mod fetch;
 pub mod identity;

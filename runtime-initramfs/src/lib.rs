@@ -19,8 +19,6 @@ pub mod discovery;
 #[cfg(target_os = "linux")]
 pub mod driver;
 #[cfg(target_os = "linux")]
-mod escape;
-#[cfg(target_os = "linux")]
 pub mod executor;
 #[cfg(target_os = "linux")]
 #[cfg(target_os = "linux")]

@@ -8,7 +8,7 @@ use phase_core::limits::TRUST_FILE_MAX;
 use phase_core::wire::multiaddr::Address;
 use phase_core::wire::trust::{self, NO_KEY, Trust, Word};
 
-use crate::escape::Quoted;
+use phase_core::escape::Quoted;
 
 /// Why a word was refused.
 #[derive(Debug)]

@@ -3,6 +3,7 @@
 use std::fmt::{self, Write as _};
 
 use phase_core::client::Carriers;
+use phase_core::escape::Escaped;
 use phase_core::exit::Exit;
 use phase_core::machine::{Family, Network as Prefix};
 use phase_core::wire::multiaddr::Address;
@@ -10,7 +11,7 @@ use phase_core::wire::trust;
 
 use super::networked;
 use super::report::Report;
-use super::text::{Escaped, Tenths, add_to_list};
+use super::text::{Tenths, add_to_list};
 use crate::console::{Console, Step, print};
 use crate::discovery::{Discovery, Search};
 use crate::executor;

@@ -9,6 +9,7 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::Path;
 
+use phase_core::escape::Escaped;
 use phase_core::exit::Exit;
 use phase_core::fetch::image::Item;
 use phase_core::fetch::output::MANIFEST;
@@ -17,7 +18,6 @@ use phase_core::limits::MANIFEST_MAX;
 use phase_core::wire::digest::Digest;
 use phase_core::wire::manifest::{self, Name, Policy};
 
-use super::text::Escaped;
 use crate::acquire::earliest_now;
 use crate::console::{Console, Step};
 use crate::fetch::{self, Image};

@@ -4,10 +4,11 @@ use std::fmt::Display;
 use std::time::Duration;
 
 use phase_core::client::{Candidate, Source};
+use phase_core::escape::Escaped;
 use phase_core::select::Refusal;
 use phase_core::wire::record::{Arch, Channel};
 
-use super::text::{Escaped, Millis, Object};
+use super::text::{Millis, Object};
 
 /// One candidate, with what it was looked for by.
 #[derive(Clone, Copy, Debug)]

@@ -4,8 +4,7 @@ use std::fmt::{self, Display, Write as _};
 use std::mem::take;
 use std::time::Duration;
 
-pub(super) use crate::escape::Escaped;
-use crate::escape::is_unsafe;
+use phase_core::escape::is_unsafe;
 
 /// Adds to a list of things for people: `a, b, c`.
 pub(super) fn add_to_list(list: &mut String, text: fmt::Arguments<'_>) {

@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::Path;
 
+use phase_core::escape::Escaped;
 use phase_core::exit::Exit;
 use phase_core::fetch::image::Item;
 use phase_core::fetch::output::CMDLINE;
@@ -18,7 +19,7 @@ use phase_core::wire::url::Url;
 use super::discover::open_network;
 use super::fetch::{configured, failed, signers};
 use super::networked;
-use super::text::{Escaped, Object};
+use super::text::Object;
 use crate::acquire::earliest_now;
 use crate::console::{Console, Step, print};
 use crate::fetch::part::is_complete;

@@ -8,7 +8,7 @@
 
 use std::fmt;
 
-use crate::escape::Quoted;
+use phase_core::escape::Quoted;
 
 /// `COMMAND_LINE_SIZE` of arm64 and x86 is 2,048 with the end mark; the kernel cuts off what is longer.
 pub const COMMAND_LINE_MAX: usize = 2047;

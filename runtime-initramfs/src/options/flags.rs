@@ -7,7 +7,7 @@ use phase_core::wire::record::{Arch, Channel};
 
 use super::{Command, Options};
 use crate::cmdline::{self, Problem};
-use crate::escape::Quoted;
+use phase_core::escape::Quoted;
 
 /// A flag.
 #[derive(Debug)]

@@ -24,7 +24,7 @@ pub use self::help::help;
 pub use self::starting::Starting;
 use self::words::{Word, Words};
 use crate::cmdline::{self, Action, OnFailure};
-use crate::escape::{Escaped, Quoted};
+use phase_core::escape::{Escaped, Quoted};
 
 /// The channel that most machines boot from.
 const DEFAULT_CHANNEL: &str = "stable";

@@ -9,6 +9,7 @@ use clap::Parser;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use phase_core::client::patience::{COLLECT, COMPARE};
 use phase_core::client::{self, CandidateId, Carriers};
+use phase_core::escape::Escaped;
 use phase_core::exit::Exit;
 use phase_core::fetch::image::Selection;
 use phase_core::fetch::request::{Request, named_by};
@@ -23,7 +24,7 @@ use tracing_subscriber::filter::LevelFilter;
 
 use super::common::{Interfaces, Logging, Trusting, arch, seconds, start_logging};
 use super::dht::{Bootstraps, Mode};
-use super::text::{Escaped, complain, print_json, print_line};
+use super::text::{complain, print_json, print_line};
 use super::{dht, trust};
 use crate::clock::Clock;
 use crate::discovery::{Discovery, Search};

@@ -7,12 +7,12 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use phase_core::escape::Escaped;
 use phase_core::exit::Exit;
 use phase_core::wire::record::{ProviderName, TTL_MAX, TTL_MIN};
 use tracing_subscriber::filter::LevelFilter;
 
 use super::common::{LogFormat, Logging, start_logging};
-use super::text::Escaped;
 use super::{
     provider_channel as channel, provider_doctor as doctor, provider_key as key,
     provider_manifest as manifest, provider_status as status,

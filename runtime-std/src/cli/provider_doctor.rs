@@ -5,12 +5,13 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::Args;
+use phase_core::escape::Escaped;
 use phase_core::exit::Exit;
 use serde_json::json;
 
 use super::common::Interfaces;
 use super::provider::{Failure, Place};
-use super::text::{Escaped, escape_json};
+use super::text::escape_json;
 use crate::config::settings::Flags;
 use crate::doctor::{Finding, Verdict, examine};
 

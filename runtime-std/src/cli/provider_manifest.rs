@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Subcommand};
+use phase_core::escape::Escaped;
 use phase_core::exit::Exit;
 use phase_core::limits::{MANIFEST_BUFFER, MANIFEST_WORK, SIGNATURES_PER_MANIFEST};
 use phase_core::time::UnixTime;
@@ -15,7 +16,7 @@ use serde::Serialize;
 
 use super::common::{default_channel, own_arch};
 use super::provider::{Failure, Place};
-use super::text::{Escaped, print_json, print_line, say};
+use super::text::{print_json, print_line, say};
 use super::trust;
 use super::verify::{Head, read};
 use crate::artifacts::{self, ImageId, once};

@@ -3,11 +3,12 @@
 use std::io::{self, Write as _};
 
 use clap::Args;
+use phase_core::escape::Escaped;
 use phase_core::exit::Exit;
 use serde_json::json;
 
 use super::provider::{Failure, Place};
-use super::text::{Escaped, escape_json};
+use super::text::escape_json;
 use crate::config;
 use crate::config::settings::state_dir;
 use crate::serve::control::{self, Request, Response};

@@ -1,11 +1,10 @@
-//! What commands say, and text of strangers made safe for a terminal.
-//!
-//! What a record may contain is restricted when it is read; records that were refused, and names on the
-//! wire, are shown too, so that nothing is printed raw.
+//! What commands say, and JSON made safe for a terminal.
+//! Not here: which characters are not, and text that is no JSON (`phase_core::escape`).
 
-use std::fmt::{self, Display, Write as _};
+use std::fmt::{Display, Write as _};
 use std::io::{self, Write as _};
 
+use phase_core::escape::is_unsafe;
 use phase_core::exit::Exit;
 use serde::Serialize;
 
@@ -34,24 +33,6 @@ pub fn print_json(result: &impl Serialize) {
     }
 }
 
-/// Displays text on one line: control characters, and characters that turn the direction of writing, as
-/// `\u{…}`.
-#[derive(Clone, Copy, Debug)]
-pub struct Escaped<'a>(pub &'a str);
-
-impl Display for Escaped<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for c in self.0.chars() {
-            if is_unsafe(c) {
-                write!(f, "{}", c.escape_unicode())?;
-            } else {
-                f.write_char(c)?;
-            }
-        }
-        Ok(())
-    }
-}
-
 /// Rewrites JSON, which leaves most of Unicode as it is, so that it is safe for a terminal and still means
 /// the same.
 #[must_use]
@@ -71,29 +52,9 @@ pub fn escape_json(json: &str) -> String {
     out
 }
 
-/// Control characters, line and paragraph separators, direction marks (Unicode UAX #9 §2) and the invisible
-/// characters that make two texts look alike.
-fn is_unsafe(c: char) -> bool {
-    c.is_control()
-        || matches!(c,
-            '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
-            | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_terminal_is_never_given_a_control_character() {
-        let text = "a\u{1b}[31mred\r\n\u{9b}2J\u{7f}\u{202e}gpj.exe\u{e0041}\u{feff}";
-        let shown = Escaped(text).to_string();
-        assert_eq!(
-            shown,
-            "a\\u{1b}[31mred\\u{d}\\u{a}\\u{9b}2J\\u{7f}\\u{202e}gpj.exe\\u{e0041}\\u{feff}"
-        );
-        assert_eq!(Escaped("Büro \u{1f4bb}").to_string(), "Büro \u{1f4bb}");
-    }
 
     #[test]
     fn escaped_json_means_the_same() {

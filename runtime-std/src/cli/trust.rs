@@ -3,13 +3,13 @@
 use std::fs::File;
 use std::io::{self, Read as _};
 
+use phase_core::escape::Escaped;
 use phase_core::limits::TRUST_FILE_MAX;
 use phase_core::select::ClockFloor;
 use phase_core::time::UnixTime;
 use phase_core::wire::multiaddr::Address;
 use phase_core::wire::trust::{self, NO_KEY, Trust, Word};
 
-use super::text::Escaped;
 use crate::clock::{EPOCH, unix_time};
 
 /// Why a `--trust` was refused.

@@ -5,6 +5,7 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use clap::Parser;
+use phase_core::escape::Escaped;
 use phase_core::exit::Exit;
 use phase_core::fetch::image::Item;
 use phase_core::fetch::output::CMDLINE;
@@ -18,7 +19,7 @@ use serde::Serialize;
 use tracing_subscriber::filter::LevelFilter;
 
 use super::common::{Logging, Trusting, arch, start_logging};
-use super::text::{Escaped, complain, print_json, print_line, say};
+use super::text::{complain, print_json, print_line, say};
 use super::trust;
 use crate::fetch::part::is_complete;
 use crate::fetch::source::Reach;

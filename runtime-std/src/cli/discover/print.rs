@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::io::{self, Write};
 
 use phase_core::client::Carriers;
+use phase_core::escape::Escaped;
 use phase_core::exit::Exit;
 use phase_core::machine::Family;
 use phase_core::wire::record::{Arch, Channel};
@@ -11,7 +12,7 @@ use phase_core::wire::trust::Mode;
 
 use super::report::{COLUMNS, HEADINGS, Report};
 use crate::cli::common::Printing;
-use crate::cli::text::{Escaped, complain, say};
+use crate::cli::text::{complain, say};
 use crate::discovery::{Discovery, Search};
 
 /// The command's name, before what it complains of.

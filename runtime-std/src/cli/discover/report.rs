@@ -4,12 +4,13 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use phase_core::client::{Candidate, Source};
+use phase_core::escape::Escaped;
 use phase_core::select::{Refusal, TrustClass};
 use phase_core::wire::record::{Arch, Channel};
 use phase_core::wire::unix_time;
 use serde::Serialize;
 
-use crate::cli::text::{Escaped, escape_json};
+use crate::cli::text::escape_json;
 use crate::discovery::Discovery;
 
 /// One candidate. What is not known is `null`.

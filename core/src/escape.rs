@@ -2,12 +2,13 @@
 //!
 //! What a record may contain is restricted when it is read; records that were refused, names on the wire and mistyped
 //! words are shown too, so that nothing is printed raw.
+//! Not here: the form in JSON, which each runtime writes.
 
-use std::fmt::{self, Display, Write as _};
+use core::fmt::{self, Display, Write as _};
 
 /// Displays text on one line: control characters, and characters that turn the direction of writing, as `\u{…}`.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Escaped<'a>(pub(crate) &'a str);
+pub struct Escaped<'a>(pub &'a str);
 
 impl Display for Escaped<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -25,7 +26,7 @@ impl Display for Escaped<'_> {
 /// Displays text within quotes, so that white space at its ends is seen; else as [`Escaped`] does. In place of `{:?}`,
 /// whose tables of what can be printed are large.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Quoted<'a>(pub(crate) &'a str);
+pub struct Quoted<'a>(pub &'a str);
 
 impl Display for Quoted<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -35,7 +36,8 @@ impl Display for Quoted<'_> {
 
 /// Control characters, line and paragraph separators, direction marks (Unicode UAX #9 §2) and the invisible characters
 /// that make two texts look alike.
-pub(crate) fn is_unsafe(c: char) -> bool {
+#[must_use]
+pub fn is_unsafe(c: char) -> bool {
     c.is_control()
         || matches!(c,
             '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
@@ -44,12 +46,18 @@ pub(crate) fn is_unsafe(c: char) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::string::ToString as _;
+
     use super::*;
 
     #[test]
     fn a_terminal_is_never_given_a_control_character() {
-        let text = "a\u{1b}[31mred\r\n\u{202e}gpj.exe";
-        assert_eq!(Escaped(text).to_string(), "a\\u{1b}[31mred\\u{d}\\u{a}\\u{202e}gpj.exe");
+        let text = "a\u{1b}[31mred\r\n\u{9b}2J\u{7f}\u{202e}gpj.exe\u{e0041}\u{feff}";
+        let shown = Escaped(text).to_string();
+        assert_eq!(
+            shown,
+            "a\\u{1b}[31mred\\u{d}\\u{a}\\u{9b}2J\\u{7f}\\u{202e}gpj.exe\\u{e0041}\\u{feff}"
+        );
         assert_eq!(Escaped("Büro \u{1f4bb}").to_string(), "Büro \u{1f4bb}");
     }
 
