@@ -6,13 +6,13 @@
 mod flags;
 mod help;
 mod starting;
-mod words;
 
 use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use lexopt::{Arg, Parser};
 use phase_core::client::Carriers;
 use phase_core::fetch::image::Selection;
 use phase_core::wire::multiaddr::Address;
@@ -22,7 +22,6 @@ use phase_core::wire::url::Url;
 use self::flags::FLAGS;
 pub use self::help::help;
 pub use self::starting::Starting;
-use self::words::{Word, Words};
 use crate::cmdline::{self, Action, OnFailure};
 use phase_core::escape::{Escaped, Quoted};
 
@@ -150,6 +149,8 @@ pub enum Error {
     UnknownFlag(Option<Command>, String),
     /// Flag and what is wrong with its value.
     Value(&'static str, String),
+    /// What lexopt says of an argument.
+    Syntax(String),
     /// An argument that is not text.
     NotText(OsString),
     /// A manifest whose URL cannot be one; says why.
@@ -183,7 +184,7 @@ impl fmt::Display for Error {
                 let argument = argument.to_string_lossy();
                 write!(f, "the argument {} is not text in UTF-8", Quoted(&argument))
             }
-            Self::Manifest(problem) => f.write_str(problem),
+            Self::Syntax(problem) | Self::Manifest(problem) => f.write_str(problem),
             Self::Unexpected(command, argument) => {
                 write!(f, "{} does not take the argument {}", command.name(), Quoted(argument))
             }
@@ -202,6 +203,12 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
+
+impl From<lexopt::Error> for Error {
+    fn from(error: lexopt::Error) -> Self {
+        Self::Syntax(error.to_string())
+    }
+}
 
 impl Default for Options {
     #[expect(clippy::unwrap_used, reason = "a test parses the same constants")]
@@ -272,33 +279,38 @@ impl Options {
     /// # Errors
     /// [`Error`], which names the flag.
     pub fn of_arguments(arguments: impl IntoIterator<Item = OsString>) -> Result<Request, Error> {
-        let mut arguments = arguments.into_iter();
-        let called = arguments.next().and_then(|name| name.into_string().ok()).unwrap_or_default();
+        let mut parser = Parser::from_iter(arguments);
+        let called = parser.bin_name().unwrap_or_default();
         let called = called.rsplit('/').next().unwrap_or_default();
         // The program's own name is no command.
         let by_name = called.strip_prefix("phase-").and_then(Command::of_name);
         let mut command = by_name.filter(|command| *command != Command::Boot);
-        let mut words = Words::new(arguments.collect());
         let mut options = Box::<Self>::default();
-        while let Some(word) = words.next()? {
-            match (word, command) {
-                (Word::Flag(name, None), _) if name == "help" => {
-                    return Ok(Request::Print(help(command)));
+        while let Some(argument) = parser.next()? {
+            let flag = match argument {
+                Arg::Short('h') => "help".to_owned(),
+                Arg::Short('V') => "version".to_owned(),
+                Arg::Short(letter) => {
+                    return Err(Error::UnknownFlag(command, format!("-{letter}")));
                 }
-                (Word::Flag(name, None), _) if name == "version" => {
-                    return Ok(Request::Print(help::version()));
+                Arg::Long(name) => name.to_owned(),
+                Arg::Value(value) => {
+                    let value = value.into_string().map_err(Error::NotText)?;
+                    match command {
+                        None => {
+                            let named = Command::of_name(&value);
+                            command = Some(named.ok_or(Error::UnknownCommand(value))?);
+                        }
+                        Some(command) => options.take_argument(command, value)?,
+                    }
+                    continue;
                 }
-                (Word::Flag(name, _), None) => {
-                    return Err(Error::UnknownFlag(None, format!("--{name}")));
-                }
-                (Word::Flag(name, value), Some(command)) => {
-                    options.take(command, &name, value, &mut words)?;
-                }
-                (Word::Argument(name), None) => {
-                    let named = Command::of_name(&name);
-                    command = Some(named.ok_or(Error::UnknownCommand(name))?);
-                }
-                (Word::Argument(value), Some(command)) => options.take_argument(command, value)?,
+            };
+            match (flag.as_str(), command) {
+                ("help", _) => return Ok(Request::Print(help(command))),
+                ("version", _) => return Ok(Request::Print(help::version())),
+                (_, None) => return Err(Error::UnknownFlag(None, format!("--{flag}"))),
+                (name, Some(command)) => options.take(command, name, &mut parser)?,
             }
         }
         let command = command.ok_or(Error::NoCommand)?;
@@ -356,23 +368,19 @@ impl Options {
         Ok(())
     }
 
-    /// Takes one flag, with the value behind its equals sign or else the next of `words`.
-    fn take(
-        &mut self,
-        command: Command,
-        name: &str,
-        value: Option<String>,
-        words: &mut Words,
-    ) -> Result<(), Error> {
+    /// Takes one flag with its value.
+    fn take(&mut self, command: Command, name: &str, parser: &mut Parser) -> Result<(), Error> {
         let flag = FLAGS.iter().find(|flag| flag.name == name && flag.of.contains(&command));
         let Some(flag) = flag else {
             return Err(Error::UnknownFlag(Some(command), format!("--{name}")));
         };
-        let value = match (flag.value, value) {
-            (None, None) => Ok(String::new()),
-            (None, Some(_)) => Err("takes no value".to_owned()),
-            (Some(_), Some(value)) => Ok(value),
-            (Some(kind), None) => words.value()?.ok_or_else(|| format!("needs a value: {kind}")),
+        let value = match flag.value {
+            None if parser.optional_value().is_some() => Err("takes no value".to_owned()),
+            None => Ok(String::new()),
+            Some(kind) => match parser.value() {
+                Ok(value) => Ok(value.into_string().map_err(Error::NotText)?),
+                Err(_) => Err(format!("needs a value: {kind}")),
+            },
         };
         value
             .and_then(|value| (flag.set)(self, &value))
@@ -382,6 +390,8 @@ impl Options {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::ffi::OsStringExt as _;
+
     use super::*;
 
     const PEER: &str = "12D3KooWQK1wnefoLrcVHbbnf5tLzbopUd3K3bFAoJpA7YJgL5pV";
@@ -462,6 +472,14 @@ mod tests {
             complaint("phase-boot --json discover"),
             "a command comes before --json; --help lists them"
         );
+        assert_eq!(
+            complaint("phase-boot discover -x"),
+            "discover has no flag -x; phase-boot discover --help lists them"
+        );
+        let not_text = OsString::from_vec(vec![b'a', 0xff]);
+        let refused = Options::of_arguments(["phase-boot".into(), "verify".into(), not_text]);
+        let refused = refused.unwrap_err().to_string();
+        assert_eq!(refused, "the argument \"a\u{fffd}\" is not text in UTF-8");
         let bad = complaint("phase-boot discover --bootstrap 10.0.0.1:4001");
         assert!(bad.starts_with("--bootstrap: \"10.0.0.1:4001\""), "{bad}");
     }
