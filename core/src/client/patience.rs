@@ -143,7 +143,9 @@ impl Patience {
         self.searched |= event == Event::Searched;
     }
 
-    /// Notes that somebody to enter the DHT by was found. Returns whether a search was over already, without them.
+    /// Notes that somebody to enter the DHT by was found. Returns whether a search was over already, without them: then it
+    /// has to begin anew.
+    #[must_use]
     pub const fn handle_entry(&mut self) -> bool {
         self.entered = true;
         core::mem::replace(&mut self.searched, false)
@@ -294,7 +296,7 @@ mod tests {
     #[test]
     fn to_the_end_means_to_the_end() {
         let mut patience = configured(Carriers::All, Mode::Pinned);
-        patience.handle_entry();
+        assert!(!patience.handle_entry());
         assert_eq!(patience.deadline(at(1500), PINNED, false), Some(at(16_000)));
         patience.handle_event(Event::Searched);
         assert_eq!(patience.deadline(at(1500), SELF_SIGNED, false), Some(at(4000)));

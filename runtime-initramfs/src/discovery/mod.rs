@@ -10,7 +10,7 @@ use phase_core::client::patience::Patience;
 use phase_core::client::{
     Candidate, CandidateId, Carriers, Client, Config, Event, HEAD_START, Mode,
 };
-use phase_core::dht::finder::{Bootstrap, ClientSlot, Finder};
+use phase_core::dht::finder::{Bootstrap, ClientSlot, Finder, Wide as _};
 use phase_core::limits::RX_FULL;
 use phase_core::rng::Seed;
 use phase_core::select::Stale;
@@ -182,7 +182,10 @@ impl Discovery {
                 let bootstrap = Bootstrap::new(&address.to_string(), sockets, address.peer);
                 // Those past the limit are not used; the report shows who is.
                 let _ = self.client.dht_mut().add_bootstrap(clock::now(), bootstrap);
-                self.patience.handle_entry();
+                if self.patience.handle_entry() {
+                    let exhaustive = self.carriers() == Carriers::All;
+                    self.client.dht_mut().begin(clock::now(), exhaustive);
+                }
             }
             Err(error) => self.unresolved.push((address, error)),
         }
